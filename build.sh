@@ -1,0 +1,475 @@
+#!/usr/bin/env bash
+# The one door of the project: ./build.sh help lists what it can do.
+# Results go to stdout, talk goes to stderr. It works with the bash of Linux, of macOS and of WSL.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/electra
+# Compiled code lies outside the checkout: a fresh clone does not compile everything again.
+native_target=${CARGO_TARGET_DIR:-$cache/native}
+rustup_target=${CARGO_TARGET_DIR:-$cache}/web
+debian_target=${CARGO_TARGET_DIR:-$cache}/web-debian
+wasm_triple=wasm32-unknown-unknown
+wasm_features='-C target-feature=+simd128,+bulk-memory,+nontrapping-fptoint'
+
+print_help() {
+  cat <<'HELP'
+usage: ./build.sh VERB
+
+  serve [PORT]      build the page and serve it on 127.0.0.1, port 8080 or the next free one
+  test [PART]       run all checks and tests; PART: rust or browser
+  web               build the page into dist/, ready for any static file server
+  native [OPTIONS]  build the command-line program; OPTIONS go to cargo, for example
+                    --features vulkan,autotune (also: metal, cuda)
+  bench             time inference and fine-tuning, native and in the browser: JSON lines
+  samples           make public/samples/ again from the packages its data came in
+  clean [all]       remove what was built here; with all, also the compiled code in the cache
+  help              this text
+
+Missing tools are installed on Debian and Ubuntu, and named elsewhere. Rust comes first: https://rustup.rs
+
+Environment variables:
+  ELECTRA_WASM_ROAD  how to compile for the browser: rustup (its wasm target), debian (Debian's
+                     compiler, with the standard library from source) or auto (the first that works)
+  ELECTRA_CHROMIUM   the Chromium that the browser tests drive (default: the first one found)
+  CARGO_TARGET_DIR   where compiled code goes (default: electra/ in the cache folder)
+  XDG_CACHE_HOME     the cache folder (default: ~/.cache)
+HELP
+}
+
+# ---- Talk -------------------------------------------------------------------------------------
+
+# A line each.
+say() { printf '%s\n' "$@" >&2; }
+
+# die PROBLEM REMEDY
+die() {
+  section_remedy= # this one is nearer
+  say "build.sh: $1"
+  say "  $2"
+  exit 1
+}
+
+section_title=
+section_remedy=
+section_start=0
+
+# section TITLE REMEDY: what follows belongs to it, until the next one.
+section() {
+  end_section
+  section_title=$1 section_remedy=$2 section_start=$SECONDS
+  say "" "== $1"
+}
+
+end_section() {
+  [ -z "$section_title" ] || say "-- $section_title: $((SECONDS - section_start)) s"
+  section_title=
+}
+
+runtime_dir=
+
+on_exit() {
+  local status=$?
+  [ -z "$runtime_dir" ] || rm -rf "$runtime_dir"
+  [ "$status" -ne 0 ] && [ -n "$section_title" ] || return 0
+  say "" "build.sh: \"$section_title\" failed after $((SECONDS - section_start)) s"
+  [ -z "$section_remedy" ] || say "  $section_remedy"
+}
+
+# ---- Tools ------------------------------------------------------------------------------------
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+  if [ "$(id -u)" -eq 0 ]; then "$@"
+  elif have sudo; then sudo "$@"
+  else die "this needs root: $*" "run that command as root, then start again"
+  fi
+}
+
+# install_packages PURPOSE PACKAGE..
+install_packages() {
+  local purpose=$1
+  shift
+  have apt-get || die "$purpose: not found here" "install it with your system's package manager (Debian calls it: $*)"
+  say "$purpose: installing $*"
+  as_root apt-get update -qq >&2 || say "apt-get update failed; trying with the lists that are here"
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 ||
+    die "$purpose: could not install $*" "see apt-get's message above"
+}
+
+# need COMMAND PURPOSE PACKAGE..
+need() {
+  local command=$1
+  shift
+  have "$command" || install_packages "$@"
+}
+
+# at_least VERSION MINIMUM: the first two numbers count.
+at_least() {
+  local major=${1%%.*} rest=${1#*.} wanted_major=${2%%.*} wanted_rest=${2#*.}
+  local minor=${rest%%.*} wanted_minor=${wanted_rest%%.*}
+  ((major > wanted_major || (major == wanted_major && minor >= wanted_minor)))
+}
+
+wanted_rust() { sed -n 's/^rust-version = "\(.*\)"/\1/p' "$root/Cargo.toml"; }
+
+need_rust() {
+  # A shell that was open while rustup was installed does not have it on its path yet.
+  have cargo || PATH="${CARGO_HOME:-$HOME/.cargo}/bin:$PATH"
+  have cargo || die "Rust is not installed. Run this line, then start again:" \
+    "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y"
+  local wanted version
+  wanted=$(wanted_rust)
+  version=$(cd "$root" && cargo --version | cut -d' ' -f2) || die "cargo does not run" "see its message above"
+  at_least "$version" "$wanted" || die "Rust $version is too old: $wanted or newer is needed" "run: rustup update stable"
+  need cc "a linker (cc)" gcc libc6-dev
+}
+
+need_rust_component() {
+  cargo "$1" --version >/dev/null 2>&1 || rustup component add "$2" ||
+    die "cargo $1 is not installed" "run: rustup component add $2"
+}
+
+need_node() { need node "Node.js" nodejs npm && need npm "npm" npm; }
+
+find_chromium() {
+  local name
+  for name in "${ELECTRA_CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable \
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+    if [ -n "$name" ] && have "$name"; then
+      command -v "$name"
+      return
+    fi
+  done
+  return 1
+}
+
+need_chromium() {
+  find_chromium >/dev/null || install_packages "Chromium" chromium
+  ELECTRA_CHROMIUM=$(find_chromium) || die "no Chromium was found" "set ELECTRA_CHROMIUM to its path"
+  export ELECTRA_CHROMIUM
+}
+
+# The tests' own JavaScript packages, fetched again only when their lock file is newer.
+need_node_packages() {
+  [ "$root/tests/node_modules/.package-lock.json" -nt "$root/tests/package-lock.json" ] ||
+    (cd "$root/tests" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund) >&2
+}
+
+# ---- The page ---------------------------------------------------------------------------------
+
+# The target's standard library lies where the compiler looks for it, whoever put it there.
+has_wasm_target() {
+  local folder
+  folder=$(cd "$root" && rustc --print target-libdir --target "$wasm_triple" 2>/dev/null) && ls "$folder"/libstd-* >/dev/null 2>&1
+}
+
+add_wasm_target() {
+  have rustup || return 1
+  local limit=
+  ! have timeout || limit="timeout 60"
+  # shellcheck disable=SC2086  # empty, or two words
+  (cd "$root" && $limit rustup target add "$wasm_triple") </dev/null >&2
+}
+
+need_debian_compiler() {
+  local package missing=
+  for package in rustc-web cargo-web rust-web-src lld-22; do
+    dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
+  done
+  # shellcheck disable=SC2086  # a list of words
+  [ -z "$missing" ] || install_packages "Debian's Rust compiler for the web" $missing
+  local version
+  version=$(/usr/bin/rustc --version | cut -d' ' -f2)
+  at_least "$version" "$(wanted_rust)" ||
+    die "Debian's /usr/bin/rustc is $version: $(wanted_rust) or newer is needed" "use ELECTRA_WASM_ROAD=rustup"
+}
+
+wasm_road=
+wasm_target=
+
+# take_road NAME TARGET-FOLDER REASON
+take_road() {
+  wasm_road=$1 wasm_target=$2
+  say "wasm road: $1 ($3)"
+}
+
+take_rustup_road() {
+  if has_wasm_target; then take_road rustup "$rustup_target" "the compiler has the $wasm_triple target"
+  elif add_wasm_target; then take_road rustup "$rustup_target" "rustup installed the $wasm_triple target"
+  else return 1
+  fi
+}
+
+take_debian_road() {
+  need_debian_compiler
+  take_road debian "$debian_target" "$1"
+}
+
+take_first_road() {
+  # Where rustup's server does not answer, asking it costs a minute: it is asked once.
+  if [ -d "$debian_target" ] && ! has_wasm_target; then take_debian_road "as the last time"
+  elif take_rustup_road; then return
+  elif have apt-get; then take_debian_road "rustup could not install the $wasm_triple target"
+  else die "the $wasm_triple target could not be installed" "run: rustup target add $wasm_triple"
+  fi
+}
+
+choose_wasm_road() {
+  case ${ELECTRA_WASM_ROAD:-auto} in
+    rustup) take_rustup_road || die "rustup could not install the $wasm_triple target" \
+      "see its message above; on Debian, ELECTRA_WASM_ROAD=debian does without it" ;;
+    debian) take_debian_road "ELECTRA_WASM_ROAD asks for it" ;;
+    auto) take_first_road ;;
+    *) die "ELECTRA_WASM_ROAD is \"$ELECTRA_WASM_ROAD\"" "use rustup, debian or auto" ;;
+  esac
+}
+
+# cargo_wasm ARGUMENTS..: cargo for the browser, by the road that was taken.
+cargo_wasm() {
+  if [ "$wasm_road" = rustup ]; then
+    RUSTFLAGS=$wasm_features CARGO_TARGET_DIR=$wasm_target cargo "$@" --target "$wasm_triple"
+  else
+    # RUSTC_BOOTSTRAP lets a stable compiler build its own standard library from source.
+    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS="-C linker=wasm-ld-22 $wasm_features" CARGO_TARGET_DIR=$wasm_target \
+      /usr/bin/cargo "$@" --target "$wasm_triple" -Zbuild-std=std,panic_abort
+  fi
+}
+
+locked_version() { grep -A1 "^name = \"$1\"\$" "$root/Cargo.lock" | sed -n 's/^version = "\(.*\)"/\1/p'; }
+
+wasm_bindgen=
+wasm_bindgen_version=
+
+# The tool and the library of the same name must be of one version. (No --locked: its lock file
+# can name a version that a mirror of the registry does not have.)
+need_wasm_bindgen() {
+  wasm_bindgen_version=$(locked_version wasm-bindgen)
+  local folder=$cache/tools/wasm-bindgen-$wasm_bindgen_version
+  for wasm_bindgen in wasm-bindgen "$folder/bin/wasm-bindgen"; do
+    [ "$("$wasm_bindgen" --version 2>/dev/null)" != "wasm-bindgen $wasm_bindgen_version" ] || return 0
+  done
+  say "installing wasm-bindgen $wasm_bindgen_version (once, a few minutes)"
+  (cd "$cache" && env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install wasm-bindgen-cli --version "=$wasm_bindgen_version" --root "$folder") ||
+    die "could not install wasm-bindgen-cli $wasm_bindgen_version" "see cargo's message above; crates.io must be reachable"
+}
+
+sha256() { if have sha256sum; then sha256sum; else shasum -a 256; fi | cut -c1-16; }
+
+# Kept beside the compiled code and made again when its content changes (not its time: checkouts
+# share the folder, and cargo may put back the older file of another one).
+bind_wasm() {
+  local wasm=$wasm_target/$wasm_triple/web/electra.wasm package=$wasm_target/package-$wasm_bindgen_version source
+  source=$(sha256 <"$wasm")
+  if [ "$(cat "$package/built-from" 2>/dev/null)" != "$source" ]; then
+    "$wasm_bindgen" --target web --out-name electra_wasm --out-dir "$package" "$wasm"
+    printf '%s' "$source" >"$package/built-from"
+  fi
+  mkdir "$1/wasm"
+  cp "$package"/electra_wasm* "$1/wasm/"
+}
+
+content_hash() { (cd "$1" && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256); }
+
+# The service worker names its cache after the content: a new build replaces the old one.
+stamp_service_worker() {
+  local worker=$1/sw.js
+  [ -f "$worker" ] || return 0
+  sed "s/__BUILD__/$(content_hash "$1")/g" "$worker" >"$worker.stamped"
+  mv "$worker.stamped" "$worker"
+}
+
+build_wasm() {
+  need_rust
+  mkdir -p "$cache"
+  choose_wasm_road
+  (cd "$root" && cargo_wasm build --locked --profile web --lib --no-default-features)
+  need_wasm_bindgen
+}
+
+# The new site replaces the old one in one go: a server that is running never shows half of it.
+web() {
+  build_wasm
+  local new=$root/dist.new
+  rm -rf "$new"
+  mkdir "$new"
+  cp -R "$root/web/." "$root/public/." "$new/"
+  bind_wasm "$new"
+  stamp_service_worker "$new"
+  rm -rf "$root/dist"
+  mv "$new" "$root/dist"
+  say "the page is in $root/dist ($(du -sh "$root/dist" | cut -f1))"
+}
+
+# ---- The server -------------------------------------------------------------------------------
+
+port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+free_port() {
+  local port=$1
+  while port_is_taken "$port"; do port=$((port + 1)); done
+  printf '%s' "$port"
+}
+
+# Python's own list of file types is the system's, which may not know .wasm; and without
+# "no-cache" a browser may keep an old script after a new build.
+serve_with_python() {
+  exec python3 - "$1" "$root/dist" <<'PYTHON'
+import functools, http.server, sys
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map,
+                      ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+    def end_headers(self):
+        self.send_header("Cache-Control", "no-cache")
+        super().end_headers()
+
+    def handle(self):
+        try:
+            super().handle()
+        except ConnectionError:
+            pass  # the browser closed the tab in the middle of a file
+
+    def log_request(self, *_):
+        pass
+
+port, folder = int(sys.argv[1]), sys.argv[2]
+server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=folder))
+print(f"http://127.0.0.1:{port}/", flush=True)
+try:
+    server.serve_forever()
+except KeyboardInterrupt:
+    pass
+PYTHON
+}
+
+is_port() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] && (($1 <= 65000)); }
+
+serve() {
+  local port=${1:-8080}
+  is_port "$port" || die "\"$port\" is no port" "give a number from 1 to 65000, for example: ./build.sh serve 8080"
+  have python3 || have node || die "there is no program here to serve the page with" "install python3 (or Node.js)"
+  web
+  port=$(free_port "$port")
+  say "" "Ctrl-C ends it. Open in a browser:"
+  if have python3; then serve_with_python "$port"
+  else exec node "$root/tests/browser/server.mjs" "$root/dist" "$port"
+  fi
+}
+
+# ---- The program, the tests, the numbers ------------------------------------------------------
+
+cargo_native() { (cd "$root" && CARGO_TARGET_DIR=$native_target cargo "$@"); }
+
+# shellcheck disable=SC2120  # bench calls it without options
+native() {
+  need_rust
+  cargo_native build --locked --release "$@"
+  say "the program is $native_target/release/electra"
+}
+
+find_lavapipe() {
+  local file
+  for file in /usr/share/vulkan/icd.d/lvp_icd.*json; do
+    [ -f "$file" ] && printf '%s' "$file" && return
+  done
+  return 1
+}
+
+# cargo_on_lavapipe ARGUMENTS..: cargo with Mesa's software renderer as the only Vulkan driver,
+# so that the GPU tests say the same on every Linux machine.
+cargo_on_lavapipe() {
+  find_lavapipe >/dev/null || install_packages "a Vulkan driver in software for the GPU tests" mesa-vulkan-drivers
+  local driver
+  driver=$(find_lavapipe) || die "Mesa's lavapipe was not found" "install your system's Mesa Vulkan drivers"
+  runtime_dir=$(mktemp -d) # lavapipe wants a private folder
+  # The second name is for older Vulkan loaders.
+  VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver XDG_RUNTIME_DIR=$runtime_dir cargo_native "$@"
+}
+
+test_rust() {
+  section "Rust: formatting" "run: cargo fmt"
+  need_rust
+  need_rust_component fmt rustfmt
+  cargo_native fmt --check
+  section "Rust: clippy" "mend what it names above"
+  need_rust_component clippy clippy
+  cargo_native clippy --locked --release --all-targets -- -D warnings
+  section "Rust: tests" "mend the failed tests; a part of them runs with: cargo test --release NAME"
+  if [ "$(uname -s)" = Linux ]; then cargo_on_lavapipe test --locked --release
+  else cargo_native test --locked --release
+  fi
+}
+
+test_browser() {
+  section "Browser: the page" "mend what is named above"
+  web
+  section "Browser: tools" "Node.js, npm and Chromium are needed; see the message above"
+  need_node
+  need_node_packages
+  need_chromium
+  section "Browser: tests" "mend the failed tests; pictures and traces lie in tests/test-results"
+  (cd "$root/tests" && npm test)
+}
+
+run_tests() {
+  case ${1:-all} in
+    rust) test_rust ;;
+    browser) test_browser ;;
+    all)
+      test_rust
+      test_browser
+      ;;
+    *) die "there are no \"$1\" tests" "use: ./build.sh test, or with rust or browser" ;;
+  esac
+  end_section
+  say "" "all passed in $SECONDS s"
+}
+
+bench() {
+  native
+  local electra=$native_target/release/electra
+  "$electra" bench --preset small --mode infer --batch-size 1 --seq 128 --device cpu
+  "$electra" bench --preset small --mode infer --batch-size 32 --seq 128 --device cpu
+  "$electra" bench --preset small --mode finetune --batch-size 8 --seq 64 --device cpu
+  "$electra" bench --preset small --mode finetune --batch-size 32 --seq 128 --device cpu
+  web
+  need_node
+  need_node_packages
+  need_chromium
+  (cd "$root/tests" && node browser/bench.mjs)
+}
+
+samples() {
+  have python3 || die "python3 is needed to make the samples" "install python3"
+  python3 "$root/public/samples/make.py" "$@"
+}
+
+clean() {
+  case ${1:-} in
+    "") say "compiled code stays in $cache (remove it too: ./build.sh clean all)" ;;
+    all) rm -rf "$cache" && say "removed $cache" ;;
+    *) die "clean does not know \"$1\"" "use: ./build.sh clean, or clean all" ;;
+  esac
+  rm -rf "$root/dist" "$root/dist.new" "$root/tests/node_modules" "$root/tests/test-results"
+}
+
+main() {
+  local verb=${1:-help}
+  [ $# -eq 0 ] || shift
+  trap on_exit EXIT
+  case $verb in
+    serve | web | native | bench | samples | clean) "$verb" "$@" ;;
+    test) run_tests "$@" ;;
+    help | -h | --help) print_help ;;
+    *)
+      say "build.sh: there is no \"$verb\""
+      print_help >&2
+      exit 2
+      ;;
+  esac
+}
+
+main "$@"

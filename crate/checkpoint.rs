@@ -1,0 +1,626 @@
+//! Model folders in Hugging Face's format, in and out: `config.json`, `model.safetensors` (or
+//! `pytorch_model.bin`), and the tokenizer's files.
+//!
+//! Strict: a missing, unused or mis-shaped tensor is an error that names it. The one exception
+//! is a fresh head on a pre-trained body, and that is reported.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read, Write};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor, TensorData, Transaction};
+use half::{bf16, f16};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+pub use safetensors::Dtype;
+use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
+
+use crate::config::ElectraConfig;
+use crate::error::{Error, Result};
+use crate::heads::{Architecture, Electra};
+use crate::seed::stream;
+
+/// The files of a model folder: name to content.
+pub type ModelFiles = BTreeMap<String, Vec<u8>>;
+
+/// The files of a folder that mean something to us; anything else is left alone.
+pub const FILE_NAMES: [&str; 7] = [
+    "config.json",
+    "model.safetensors",
+    "pytorch_model.bin",
+    "vocab.txt",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
+
+/// A network with its weights.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: ElectraConfig,
+    pub architecture: Architecture,
+    pub model: Electra,
+    /// What the reader should know, for example that the head is freshly drawn.
+    pub notes: Vec<String>,
+}
+
+/// Loads the model as the class its `config.json` names.
+///
+/// # Errors
+/// A file is missing or damaged, or a tensor is missing, unused or mis-shaped.
+pub fn load(files: &ModelFiles, device: &Device) -> Result<Loaded> {
+    let config = read_config(files)?;
+    let architecture = Architecture::of(&config)?;
+    let mut weights = read_weights(files)?;
+    let model = Electra::new(&config, architecture, device);
+    let model = fill(model, &mut weights, None)?;
+    weights.finish()?;
+    Ok(Loaded { config, architecture, model, notes: Vec::new() })
+}
+
+/// Takes the body of any ELECTRA model and draws a fresh head for `architecture`, from `seed`.
+///
+/// `config` is the folder's, with the labels of the new task.
+///
+/// # Errors
+/// As [`load`], for the tensors of the body.
+pub fn load_body(
+    files: &ModelFiles,
+    config: ElectraConfig,
+    architecture: Architecture,
+    seed: u64,
+    device: &Device,
+) -> Result<Loaded> {
+    let mut weights = read_weights(files)?;
+    let old_head = weights.drop_head();
+    let model = Electra::new(&config, architecture, device);
+    let fresh = Fresh { seed, std: config.initializer_range, only_head: true };
+    let model = fill(model, &mut weights, Some(fresh))?;
+    weights.finish()?;
+    let mut note = format!("the {} head is fresh (seed {seed})", architecture.name(&config));
+    if !old_head.is_empty() {
+        note += &format!("; left behind: {}", old_head.join(", "));
+    }
+    Ok(Loaded { config, architecture, model, notes: vec![note] })
+}
+
+/// A model with every weight drawn from `seed`: the same numbers on every device.
+pub fn fresh(
+    config: &ElectraConfig,
+    architecture: Architecture,
+    seed: u64,
+    device: &Device,
+) -> Electra {
+    let fresh = Fresh { seed, std: config.initializer_range, only_head: false };
+    fill(Electra::new(config, architecture, device), &mut Weights::default(), Some(fresh))
+        .expect("nothing is loaded, so nothing can be wrong")
+}
+
+/// `config.json` and `model.safetensors` of a model. The tokenizer's files are not among them.
+///
+/// # Errors
+/// The device failed while the weights were read back.
+pub async fn save(
+    model: &Electra,
+    config: &ElectraConfig,
+    architecture: Architecture,
+) -> Result<ModelFiles> {
+    save_as(model, config, architecture, Dtype::F32).await
+}
+
+/// The same in another precision: `F32` or `F16`.
+///
+/// # Errors
+/// As [`save`].
+pub async fn save_as(
+    model: &Electra,
+    config: &ElectraConfig,
+    architecture: Architecture,
+    dtype: Dtype,
+) -> Result<ModelFiles> {
+    let mut config = config.clone();
+    config.architectures = Some(vec![architecture.name(&config).to_string()]);
+    // transformers creates the network in the type that is named here.
+    config.other.shift_remove("torch_dtype");
+    let word = if dtype == Dtype::F16 { "float16" } else { "float32" };
+    config.other.insert("dtype".into(), word.into());
+    let tensors = tensors(model).await?;
+    Ok(ModelFiles::from([
+        ("config.json".to_string(), config.to_json()),
+        ("model.safetensors".to_string(), to_safetensors(&tensors, dtype)),
+    ]))
+}
+
+/// A tensor on the host: shape and values, row by row, in PyTorch's layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostTensor {
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+/// Every parameter by its Hugging Face name, read back in one go.
+///
+/// # Errors
+/// The device failed.
+pub async fn tensors(model: &Electra) -> Result<BTreeMap<String, HostTensor>> {
+    let mut collect =
+        Collect { at: Place::default(), found: Vec::new(), read: Transaction::default() };
+    model.visit(&mut collect);
+    let read = collect.read.execute_async().await;
+    let read = read.map_err(|e| Error::new("reading the weights back", format!("{e:?}")))?;
+    let named = collect.found.into_iter().zip(read).map(|((name, transposed), data)| {
+        let shape = data.shape().to_vec();
+        let values = data.try_into_vec::<f32>().expect("parameters are f32");
+        let tensor = HostTensor { shape, values };
+        (name, if transposed { tensor.transposed() } else { tensor })
+    });
+    Ok(named.collect())
+}
+
+impl HostTensor {
+    /// `[rows, columns]` to `[columns, rows]`: PyTorch's Linear is the transpose of Burn's.
+    pub fn transposed(&self) -> HostTensor {
+        let (rows, columns) = (self.shape[0], self.shape[1]);
+        let values = (0..columns).flat_map(|c| (0..rows).map(move |r| (r, c)));
+        let values = values.map(|(r, c)| self.values[r * columns + c]).collect();
+        HostTensor { shape: vec![columns, rows], values }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Names
+
+/// A field of ours and the words Hugging Face has for it; a field not listed is called the same.
+const NAMES: [(&str, &str); 19] = [
+    ("layers", "encoder.layer"),
+    ("layer_norm", "LayerNorm"),
+    ("query", "attention.self.query"),
+    ("key", "attention.self.key"),
+    ("value", "attention.self.value"),
+    ("attention_output", "attention.output.dense"),
+    ("attention_norm", "attention.output.LayerNorm"),
+    ("intermediate", "intermediate.dense"),
+    ("output", "output.dense"),
+    ("output_norm", "output.LayerNorm"),
+    ("gamma", "weight"),
+    ("beta", "bias"),
+    ("head", ""),
+    ("Discriminator", "discriminator_predictions"),
+    ("Generator", "generator_predictions"),
+    ("Classifier", "classifier"),
+    // In these heads the field below carries the whole name.
+    ("OriginalClassifier", ""),
+    ("Tokens", ""),
+    ("Span", ""),
+];
+
+/// Where a visitor stands in the module tree.
+#[derive(Default)]
+pub(crate) struct Place(Vec<String>, Vec<String>);
+
+impl Place {
+    pub(crate) fn enter(&mut self, field: &str, container: &str) {
+        self.0.push(field.to_string());
+        self.1.push(container.to_string());
+    }
+
+    pub(crate) fn exit(&mut self) {
+        self.0.pop();
+        self.1.pop();
+    }
+
+    /// The Hugging Face name of the parameter here.
+    pub(crate) fn name(&self) -> String {
+        let words = self.0.iter().map(|field| {
+            NAMES.iter().find(|(ours, _)| ours == field).map_or(field.as_str(), |(_, hf)| hf)
+        });
+        let name = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(".");
+        // The output bias stands beside the generator's head, not in it.
+        name.replace("generator_predictions.bias", "generator_lm_head.bias")
+    }
+
+    /// Is this the matrix of a Linear, which PyTorch holds transposed?
+    pub(crate) fn is_linear_weight(&self) -> bool {
+        self.0.last().is_some_and(|field| field == "weight")
+            && self.1.last().is_some_and(|container| container.ends_with("Linear"))
+    }
+}
+
+/// Tensors that files carry and the network does not: a buffer of old versions.
+const IGNORED: &str = "electra.embeddings.position_ids";
+const WORD_EMBEDDINGS: &str = "electra.embeddings.word_embeddings.weight";
+/// The generator's softmax weights: the word embeddings once more.
+const TIED: &str = "generator_lm_head.weight";
+
+// ---------------------------------------------------------------------------------------------
+// Visitors
+
+struct Collect {
+    at: Place,
+    found: Vec<(String, bool)>,
+    read: Transaction,
+}
+
+impl ModuleVisitor for Collect {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.push((self.at.name(), self.at.is_linear_weight()));
+        let read = std::mem::take(&mut self.read);
+        self.read = read.register(param.val());
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.at.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.at.exit();
+    }
+}
+
+/// How weights that no file holds are drawn.
+#[derive(Clone, Copy)]
+struct Fresh {
+    seed: u64,
+    std: f64,
+    /// Only the head may be fresh; a missing tensor of the body stays an error.
+    only_head: bool,
+}
+
+impl Fresh {
+    /// Ones for scales, zeros for biases, a normal draw for matrices, as transformers does. Each
+    /// tensor has a stream of its own, so the order does not matter.
+    fn draw(self, name: &str, field: &str, shape: &[usize]) -> Vec<f32> {
+        let count = shape.iter().product();
+        match field {
+            "gamma" => vec![1.0; count],
+            "beta" | "bias" => vec![0.0; count],
+            _ => {
+                let mut rng = ChaCha8Rng::seed_from_u64(stream(self.seed, name, 0));
+                (0..count).map(|_| (normal(&mut rng) * self.std) as f32).collect()
+            }
+        }
+    }
+}
+
+/// One standard normal number, by Box and Muller.
+fn normal(rng: &mut impl Rng) -> f64 {
+    let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
+    let (u, v) = (unit(rng.next_u64()), unit(rng.next_u64()));
+    (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+struct Fill<'a> {
+    at: Place,
+    weights: &'a mut Weights,
+    fresh: Option<Fresh>,
+    problems: Vec<String>,
+}
+
+/// Gives every parameter its value, from the weights or fresh.
+fn fill(model: Electra, weights: &mut Weights, fresh: Option<Fresh>) -> Result<Electra> {
+    let mut fill = Fill { at: Place::default(), weights, fresh, problems: Vec::new() };
+    let model = model.map(&mut fill);
+    let problems = fill.problems;
+    if problems.is_empty() {
+        return Ok(model);
+    }
+    let file = weights.file.clone();
+    Err(Error::new(file, list(&problems))
+        .fix("config.json and the weights do not belong together."))
+}
+
+impl Fill<'_> {
+    fn values(&mut self, shape: &[usize]) -> Option<Vec<f32>> {
+        let name = self.at.name();
+        let wanted: Vec<usize> = match self.at.is_linear_weight() {
+            true => shape.iter().rev().copied().collect(),
+            false => shape.to_vec(),
+        };
+        match self.weights.tensors.remove(&name) {
+            Some(tensor) if tensor.shape != wanted => {
+                let found = tensor.shape;
+                self.problems.push(format!("{name} has shape {found:?}, expected {wanted:?}"));
+                None
+            }
+            Some(tensor) if self.at.is_linear_weight() => Some(tensor.transposed().values),
+            Some(tensor) => Some(tensor.values),
+            None => self.draw(&name, shape),
+        }
+    }
+
+    fn draw(&mut self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
+        let allowed = |fresh: &Fresh| !(fresh.only_head && name.starts_with("electra."));
+        let Some(fresh) = self.fresh.filter(allowed) else {
+            self.problems.push(format!("{name} is missing"));
+            return None;
+        };
+        let field = self.at.0.last().map_or("", String::as_str);
+        Some(fresh.draw(name, field, shape))
+    }
+}
+
+impl ModuleMapper for Fill<'_> {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let shape = param.lazy_shape();
+        let Some(values) = self.values(&shape) else { return param };
+        let (id, device) = (param.id, param.lazy_device());
+        let tensor = Tensor::from_data(TensorData::new(values, shape), &device);
+        // Said outright: on a device without autodiff a parameter would load as frozen.
+        param.transform_for_load(tensor, id).set_require_grad(true)
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.at.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.at.exit();
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Weight files
+
+/// The tensors of a weight file that nobody has taken yet.
+#[derive(Default)]
+struct Weights {
+    file: String,
+    tensors: BTreeMap<String, HostTensor>,
+}
+
+impl Weights {
+    fn new(file: &str, tensors: impl IntoIterator<Item = (String, HostTensor)>) -> Result<Self> {
+        let modern = |name: String| {
+            name.replace("LayerNorm.gamma", "LayerNorm.weight")
+                .replace("LayerNorm.beta", "LayerNorm.bias")
+        };
+        let tensors = tensors.into_iter().map(|(name, tensor)| (modern(name), tensor));
+        let mut weights = Weights { file: file.to_string(), tensors: tensors.collect() };
+        weights.tensors.remove(IGNORED);
+        let tied = weights.tensors.remove(TIED);
+        if tied.is_some_and(|tied| weights.tensors.get(WORD_EMBEDDINGS) != Some(&tied)) {
+            let problem = format!("{TIED} differs from {WORD_EMBEDDINGS}");
+            return Err(Error::new(file, problem).fix("ELECTRA's generator ties the two."));
+        }
+        Ok(weights)
+    }
+
+    /// Takes away the tensors of the head and returns their names.
+    fn drop_head(&mut self) -> Vec<String> {
+        let (body, head): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.tensors)
+            .into_iter()
+            .partition(|(name, _)| name.starts_with("electra."));
+        self.tensors = body;
+        head.into_keys().collect()
+    }
+
+    /// Every tensor must have found its place.
+    fn finish(self) -> Result<()> {
+        if self.tensors.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = self.tensors.into_keys().collect();
+        let problem = format!("tensors that the network has no place for: {}", list(&names));
+        Err(Error::new(self.file, problem)
+            .fix("config.json names another class or size than the weights are for."))
+    }
+}
+
+/// The first few, and how many more.
+fn list(items: &[String]) -> String {
+    let shown = items.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(8) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// Reads and checks `config.json`.
+///
+/// # Errors
+/// It is missing or not an ELECTRA config.
+pub fn read_config(files: &ModelFiles) -> Result<ElectraConfig> {
+    let bytes = files.get("config.json").ok_or_else(|| {
+        Error::new("config.json", "is missing").fix("A model folder has it beside its weights.")
+    })?;
+    ElectraConfig::from_json(bytes)
+}
+
+fn read_weights(files: &ModelFiles) -> Result<Weights> {
+    if let Some(bytes) = files.get("model.safetensors") {
+        return Weights::new("model.safetensors", from_safetensors(bytes)?);
+    }
+    #[cfg(not(target_family = "wasm"))]
+    if let Some(bytes) = files.get("pytorch_model.bin") {
+        return Weights::new("pytorch_model.bin", from_pytorch(bytes)?);
+    }
+    let error = Error::new("model.safetensors", "is missing");
+    Err(match files.contains_key("pytorch_model.bin") {
+        true => {
+            error.fix("The browser does not read pytorch_model.bin: `electra convert` it first.")
+        }
+        false => error.fix("A model folder holds its weights in model.safetensors."),
+    })
+}
+
+/// Reads f32, f16 and bf16 tensors, and skips integer buffers.
+fn from_safetensors(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
+    let file = SafeTensors::deserialize(bytes).map_err(|e| {
+        Error::new("model.safetensors", format!("is damaged ({e})")).fix("Download it once more.")
+    })?;
+    let floats = file.tensors().into_iter().filter(|(_, view)| view.dtype() != Dtype::I64);
+    floats
+        .map(|(name, view)| {
+            let values = floats_of(view.dtype(), view.data()).ok_or_else(|| {
+                let problem = format!("{name} is of type {:?}", view.dtype());
+                Error::new("model.safetensors", problem).fix("Supported are F32, F16 and BF16.")
+            })?;
+            Ok((name, HostTensor { shape: view.shape().to_vec(), values }))
+        })
+        .collect()
+}
+
+fn floats_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let pair = |b: &[u8]| [b[0], b[1]];
+    Some(match dtype {
+        Dtype::F32 => {
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
+        Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes(pair(b)).to_f32()).collect(),
+        Dtype::BF16 => {
+            bytes.chunks_exact(2).map(|b| bf16::from_le_bytes(pair(b)).to_f32()).collect()
+        }
+        _ => return None,
+    })
+}
+
+/// Reads a `torch.save`d state dict.
+#[cfg(not(target_family = "wasm"))]
+fn from_pytorch(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
+    let damaged = |e: &dyn std::fmt::Display| {
+        Error::new("pytorch_model.bin", format!("cannot be read ({e})"))
+            .fix("Save it again with torch.save(model.state_dict(), ..).")
+    };
+    // The reader works on files: the archive's index is at its end.
+    let mut file = tempfile::NamedTempFile::new().map_err(|e| damaged(&e))?;
+    file.write_all(bytes).map_err(|e| damaged(&e))?;
+    let reader = pytorch_reader::PytorchReader::new(file.path()).map_err(|e| damaged(&e))?;
+    let tensors = reader.into_tensors().into_iter();
+    let floats = tensors.filter_map(|(name, tensor)| {
+        let dtype = match tensor.dtype() {
+            pytorch_reader::DType::F32 => Dtype::F32,
+            pytorch_reader::DType::F16 => Dtype::F16,
+            pytorch_reader::DType::BF16 => Dtype::BF16,
+            _ => return None,
+        };
+        Some((name, dtype, tensor))
+    });
+    floats
+        .map(|(name, dtype, tensor)| {
+            let data = tensor.read().map_err(|e| damaged(&e))?;
+            let values = floats_of(dtype, &data).expect("the type was chosen above");
+            Ok((name, HostTensor { shape: tensor.shape().to_vec(), values }))
+        })
+        .collect()
+}
+
+fn to_safetensors(tensors: &BTreeMap<String, HostTensor>, dtype: Dtype) -> Vec<u8> {
+    let bytes_of = |values: &[f32]| -> Vec<u8> {
+        match dtype {
+            Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
+    };
+    let stored: Vec<_> = tensors.iter().map(|(n, t)| (n, &t.shape, bytes_of(&t.values))).collect();
+    let views = stored.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(dtype, shape.to_vec(), data);
+        (name.as_str(), view.expect("the bytes were made for the type"))
+    });
+    // transformers refuses a file that does not say which framework wrote it.
+    let format = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
+    safetensors::serialize(views, Some(format)).expect("names and sizes are consistent")
+}
+
+// ---------------------------------------------------------------------------------------------
+// Folders and zips
+
+/// Reads the known files of a folder, or of a zip of one.
+///
+/// # Errors
+/// The path is not there or cannot be read.
+#[cfg(not(target_family = "wasm"))]
+pub fn read_folder(path: &std::path::Path) -> Result<ModelFiles> {
+    let unreadable = |e: std::io::Error| {
+        Error::new(path.display(), format!("cannot be read ({e})"))
+            .fix("Give a model folder (config.json, model.safetensors, vocab.txt) or a zip of one.")
+    };
+    if path.is_file() {
+        return read_zip(&path.display().to_string(), &std::fs::read(path).map_err(unreadable)?);
+    }
+    std::fs::read_dir(path).map_err(unreadable)?;
+    let mut files = ModelFiles::new();
+    for name in FILE_NAMES {
+        // One copy of the weights is enough, and safetensors is the one that transformers takes.
+        if name == "pytorch_model.bin" && files.contains_key("model.safetensors") {
+            continue;
+        }
+        match std::fs::read(path.join(name)) {
+            Ok(bytes) => drop(files.insert(name.to_string(), bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(unreadable(e)),
+        }
+    }
+    Ok(files)
+}
+
+/// Writes a model folder so that it is there whole or not at all: into a temporary folder
+/// beside, synced, then renamed.
+///
+/// # Errors
+/// The disk refuses.
+#[cfg(not(target_family = "wasm"))]
+pub fn write_folder(path: &std::path::Path, files: &ModelFiles) -> Result<()> {
+    let failed = |e: std::io::Error| {
+        Error::new(path.display(), format!("cannot be written ({e})"))
+            .fix("Check that the place exists, is yours, and has room.")
+    };
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    std::fs::create_dir_all(parent).map_err(failed)?;
+    let temporary =
+        tempfile::Builder::new().prefix(".electra-").tempdir_in(parent).map_err(failed)?;
+    for (name, bytes) in files {
+        let mut file = std::fs::File::create(temporary.path().join(name)).map_err(failed)?;
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
+    }
+    if !path.exists() {
+        return std::fs::rename(temporary.keep(), path).map_err(failed);
+    }
+    for name in files.keys() {
+        std::fs::rename(temporary.path().join(name), path.join(name)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Reads the known files of a zip; a folder inside it is looked into.
+///
+/// # Errors
+/// It is not a zip, or no model is inside.
+pub fn read_zip(name: &str, bytes: &[u8]) -> Result<ModelFiles> {
+    // A zip may promise far more than it holds; no ELECTRA file is larger.
+    const LIMIT: u64 = 4 << 30;
+    let damaged = |e: &dyn std::fmt::Display| {
+        Error::new(name, format!("is not a zip of a model ({e})"))
+            .fix("Give the zip that this program or page made, or zip a Hugging Face model folder.")
+    };
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(&e))?;
+    let mut files = ModelFiles::new();
+    for i in 0..archive.len() {
+        let entry = archive.by_index(i).map_err(|e| damaged(&e))?;
+        let path = entry.name().map_err(|e| damaged(&e))?.into_owned();
+        let base = path.rsplit('/').next().unwrap_or_default().to_string();
+        // macOS adds shadows of every file under this name.
+        if !FILE_NAMES.contains(&base.as_str()) || path.starts_with("__MACOSX") {
+            continue;
+        }
+        let mut content = Vec::new();
+        entry.take(LIMIT).read_to_end(&mut content).map_err(|e| damaged(&e))?;
+        files.insert(base, content);
+    }
+    if files.is_empty() {
+        return Err(damaged(&"no config.json, model.safetensors or vocab.txt inside"));
+    }
+    Ok(files)
+}
+
+/// Packs the files into one zip. Weights do not shrink, so nothing is compressed.
+pub fn to_zip(files: &ModelFiles) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let stored =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, bytes) in files {
+        archive.start_file(name.as_str(), stored).expect("the names are plain");
+        archive.write_all(bytes).expect("memory takes every write");
+    }
+    archive.finish().expect("memory takes every write").into_inner()
+}

@@ -1,0 +1,284 @@
+//! `electra finetune`
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use electra::checkpoint::{self, ModelFiles};
+use electra::error::{Error, Result};
+use electra::finetune::{FinetuneOptions, Run, TrainPlan, start};
+use electra::heads::Architecture;
+use electra::tasks::classification::Evaluation;
+use electra::tokenizer::Tokenizer;
+use electra::train::{FinetuneConfig, Freeze, Progress, StepStats};
+use serde_json::{Value, json};
+
+use super::{ColumnArgs, DeviceArg, print_line, progress_bar, read_model, read_rows};
+
+/// Fine-tune a model on labelled text
+///
+/// Reads CSV, TSV and JSON lines. Prints the plan, an evaluation before, during and after
+/// training, and the result, one JSON object a line.
+#[derive(clap::Args)]
+#[command(after_help = "Example:
+  electra finetune --model public/models/electra-tiny --task classification \\
+      --train public/samples/topic.tsv --output topic-model --epochs 6")]
+pub struct Args {
+    /// The model folder to start from: any ELECTRA in Hugging Face format
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// What to learn
+    #[arg(long, default_value = "classification", value_parser = ["classification"])]
+    task: String,
+    /// The labelled text to learn from
+    #[arg(long, value_name = "FILE")]
+    train: PathBuf,
+    /// Labelled text to measure on; without it, 15 % of the training rows are held out
+    #[arg(long, value_name = "FILE")]
+    eval: Option<PathBuf>,
+    /// The folder for the trained model
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// Write into an output folder that is not empty
+    #[arg(long)]
+    overwrite: bool,
+    /// Passes over the training data
+    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().epochs)]
+    epochs: f64,
+    #[arg(long, value_name = "N", default_value_t = FinetuneConfig::default().batch_size)]
+    batch_size: usize,
+    /// Batches averaged into one update
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    accumulate: usize,
+    /// Texts are cut to that many tokens, [CLS] and [SEP] included
+    #[arg(long, value_name = "N", default_value_t = FinetuneConfig::default().max_seq_length)]
+    max_seq_length: usize,
+    /// The peak learning rate
+    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().learning_rate)]
+    learning_rate: f64,
+    /// The share of updates over which the learning rate rises
+    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().warmup)]
+    warmup: f64,
+    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().weight_decay)]
+    weight_decay: f64,
+    /// Each layer below the head learns slower by this factor (ELECTRA: 0.8; 1 is off)
+    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    layerwise_decay: f64,
+    /// Optimize as google-research/electra does: no bias correction, decay times warm-up, and
+    /// its layer-wise rates with the gap below the head
+    #[arg(long)]
+    reference_optimizer: bool,
+    /// Override every dropout of the model
+    #[arg(long, value_name = "F")]
+    dropout: Option<f64>,
+    /// Leave parts as they are: none, embeddings, body, or a number of layers from below
+    #[arg(long, value_name = "WHAT", default_value = "none", value_parser = parse_freeze)]
+    freeze: Freeze,
+    /// Updates between two evaluations; once an epoch by default
+    #[arg(long, value_name = "N")]
+    eval_every: Option<usize>,
+    /// Repeat with seeds SEED, SEED + 1, .. and keep the run with the best accuracy
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    trials: u64,
+    #[command(flatten)]
+    columns: ColumnArgs,
+    /// Fixes the shuffling, the dropout, the fresh head and the held-out rows
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    device: DeviceArg,
+}
+
+fn parse_freeze(word: &str) -> std::result::Result<Freeze, String> {
+    let value = word.parse::<usize>().map_or_else(|_| json!(word), |layers| json!(layers));
+    serde_json::from_value(value)
+        .map_err(|_| "none, embeddings, body, or a number of layers".into())
+}
+
+impl Args {
+    fn options(&self, seed: u64) -> FinetuneOptions {
+        use electra::optim::Schedule;
+        let reference = self.reference_optimizer;
+        let config = FinetuneConfig {
+            epochs: self.epochs,
+            batch_size: self.batch_size,
+            accumulate: self.accumulate,
+            learning_rate: self.learning_rate,
+            warmup: self.warmup,
+            schedule: if reference { Schedule::Multiplied } else { Schedule::Sequential },
+            weight_decay: self.weight_decay,
+            layerwise_decay: self.layerwise_decay,
+            layerwise_gap: reference,
+            bias_correction: !reference,
+            max_seq_length: self.max_seq_length,
+            dropout: self.dropout,
+            freeze: self.freeze,
+            eval_every: self.eval_every,
+            read_every: 10,
+            seed,
+            ..FinetuneConfig::default()
+        };
+        FinetuneOptions { columns: self.columns.choice(), config }
+    }
+
+    fn check_output(&self) -> Result<()> {
+        let used =
+            std::fs::read_dir(&self.output).is_ok_and(|mut entries| entries.next().is_some());
+        if used && !self.overwrite {
+            return Err(Error::new(self.output.display(), "the output folder is not empty")
+                .fix("Choose another one, or pass --overwrite."));
+        }
+        Ok(())
+    }
+}
+
+/// One finished run.
+struct Trial {
+    accuracy: f64,
+    files: ModelFiles,
+}
+
+pub fn run(args: Args) -> Result<()> {
+    args.check_output()?;
+    let files = read_model(&args.model)?;
+    let tokenizer = Tokenizer::from_files(&files).map_err(|e| super::at(&args.model, e))?;
+    let stop = stop_flag();
+    let mut best: Option<Trial> = None;
+    let mut accuracies = Vec::new();
+    for trial in 0..args.trials {
+        let trial = run_trial(&args, &files, &tokenizer, args.seed + trial, &stop)?;
+        accuracies.push(trial.accuracy);
+        if best.as_ref().is_none_or(|best| trial.accuracy > best.accuracy) {
+            best = Some(trial);
+        }
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    let best = best.expect("there is at least one trial");
+    checkpoint::write_folder(&args.output, &best.files)?;
+    eprintln!("wrote {}", args.output.display());
+    print_line(&summary(&args, best.accuracy, accuracies))
+}
+
+fn summary(args: &Args, best: f64, mut accuracies: Vec<f64>) -> Value {
+    let output = args.output.display().to_string();
+    let mut line = json!({"event": "done", "output": output, "accuracy": best});
+    if accuracies.len() > 1 {
+        line["accuracies"] = json!(accuracies);
+        accuracies.sort_by(f64::total_cmp);
+        let middle = accuracies.len() / 2;
+        let median = (accuracies[middle] + accuracies[(accuracies.len() - 1) / 2]) / 2.0;
+        line["median_accuracy"] = json!(median);
+    }
+    line
+}
+
+fn run_trial(
+    args: &Args,
+    files: &ModelFiles,
+    tokenizer: &Tokenizer,
+    seed: u64,
+    stop: &AtomicBool,
+) -> Result<Trial> {
+    let train = read_rows(&args.train)?;
+    let eval = args.eval.as_deref().map(read_rows).transpose()?;
+    let options = args.options(seed);
+    options.config.check()?;
+    let device = args.device.open()?.device;
+    let run = start(files, tokenizer, &train, eval.as_ref(), options, &device)?;
+    announce(&run.plan)?;
+    let (run, last, log) = drive(run, stop)?;
+    let architecture = Architecture::SequenceClassification;
+    let model = run.trainer.model();
+    let saved = checkpoint::save(&model, &run.config, architecture);
+    let mut files = pollster::block_on(saved)?;
+    files.extend(tokenizer.to_files()?);
+    files.insert("metrics.jsonl".into(), log);
+    Ok(Trial { accuracy: last.report.accuracy, files })
+}
+
+/// The plan as a line on stdout, and in words on stderr.
+fn announce(plan: &TrainPlan) -> Result<()> {
+    for note in &plan.notes {
+        eprintln!("note: {note}");
+    }
+    for problem in plan.skipped.iter().take(10) {
+        eprintln!("skipped row {}: {}", problem.row, problem.reason);
+    }
+    if plan.skipped_count > 10 {
+        eprintln!("skipped {} rows in all", plan.skipped_count);
+    }
+    let counts = plan.labels.iter().map(|l| format!("{} {}", l.label, l.count));
+    eprintln!("labels: {}", counts.collect::<Vec<_>>().join(", "));
+    let mut line = json!(plan);
+    line["event"] = json!("plan");
+    print_line(&line)
+}
+
+/// Runs to the end, or until Ctrl-C; then the model is evaluated and kept as it is.
+fn drive(mut run: Run, stop: &AtomicBool) -> Result<(Run, Evaluation, Vec<u8>)> {
+    let template = "{bar:30} {pos}/{len} {msg} {eta} left";
+    let bar = progress_bar(run.plan.steps, template);
+    let (mut last, mut log, mut tokens, started) = (None, Vec::new(), 0, Instant::now());
+    loop {
+        if stop.load(Ordering::Relaxed) {
+            run.trainer.finish_early();
+        }
+        match pollster::block_on(run.trainer.advance())? {
+            Progress::Step(stats) => {
+                tokens += stats.tokens;
+                show(&bar, &stats, tokens as f64 / started.elapsed().as_secs_f64());
+                log.extend(serde_json::to_vec(&stats).map_err(|e| Error::new("metrics", e))?);
+                log.push(b'\n');
+            }
+            Progress::Evaluating { .. } => {}
+            Progress::Evaluation { step, epoch, evaluation } => {
+                let words = bar.is_hidden().then_some(&evaluation);
+                report(words, step);
+                let mut line = json!(evaluation);
+                line["event"] = json!("evaluation");
+                line["step"] = json!(step);
+                line["epoch"] = json!(epoch);
+                bar.suspend(|| print_line(&line))?;
+                last = Some(evaluation);
+            }
+            Progress::Done { .. } => break,
+        }
+    }
+    bar.finish_and_clear();
+    let last = last.expect("a run ends with an evaluation");
+    eprintln!("accuracy {:.4} in {:.0} s", last.report.accuracy, started.elapsed().as_secs_f64());
+    Ok((run, last, log))
+}
+
+fn show(bar: &indicatif::ProgressBar, stats: &StepStats, rate: f64) {
+    bar.set_position(stats.step as u64);
+    if let Some(read) = stats.losses.last() {
+        bar.set_message(format!("loss {:.4}, {rate:.0} tokens/s,", read.loss));
+    }
+}
+
+/// Where there is no bar, an evaluation is the sign of life.
+fn report(evaluation: Option<&Evaluation>, step: usize) {
+    if let Some(evaluation) = evaluation {
+        let accuracy = evaluation.report.accuracy;
+        eprintln!("step {step}: accuracy {accuracy:.4}, loss {:.4}", evaluation.loss);
+    }
+}
+
+/// Ctrl-C asks the loop to stop; a second one ends the program.
+fn stop_flag() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let seen = flag.clone();
+    let handler = move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        eprintln!("stopping after this step; the model is kept (Ctrl-C again to give up)");
+    };
+    // Without a handler Ctrl-C ends the program, which is what it would do anyway.
+    let _ = ctrlc::set_handler(handler);
+    flag
+}

@@ -1,0 +1,273 @@
+//! The shape of a network: Hugging Face's `config.json`, field for field.
+//!
+//! Mirrors `ElectraConfig` of transformers; a missing field takes the default that transformers
+//! gives it, and an unknown one is kept and written back.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// `config.json` of an ELECTRA model. The defaults are those of ELECTRA-Small.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ElectraConfig {
+    pub architectures: Option<Vec<String>>,
+    pub model_type: String,
+    pub vocab_size: usize,
+    /// Width of the embedding tables; a projection follows where it differs from `hidden_size`.
+    pub embedding_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    /// Width between the two matrices of a feed-forward block.
+    pub intermediate_size: usize,
+    pub hidden_act: Activation,
+    pub hidden_dropout_prob: f64,
+    pub attention_probs_dropout_prob: f64,
+    /// Dropout of a classification head; `hidden_dropout_prob` where absent.
+    pub classifier_dropout: Option<f64>,
+    pub max_position_embeddings: usize,
+    pub type_vocab_size: usize,
+    /// Standard deviation of freshly drawn weights.
+    pub initializer_range: f64,
+    pub layer_norm_eps: f64,
+    pub pad_token_id: Option<usize>,
+    pub position_embedding_type: PositionEmbedding,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id2label: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label2id: Option<Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem_type: Option<String>,
+    /// Ours: which classification head the weights are for.
+    #[serde(skip_serializing_if = "ClassificationHead::is_huggingface")]
+    pub classification_head: ClassificationHead,
+    /// Ours: the weights are as drawn, never trained.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untrained: bool,
+    /// Everything else that stood in the file.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The activations that ELECTRA checkpoints use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `x Φ(x)`, by erf.
+    #[serde(alias = "gelu_python")]
+    Gelu,
+    /// The tanh form of GELU.
+    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
+    GeluNew,
+    Relu,
+    #[serde(alias = "swish")]
+    Silu,
+    Tanh,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionEmbedding {
+    Absolute,
+}
+
+/// The two classification heads in use for ELECTRA.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassificationHead {
+    /// transformers: dropout, dense, GELU, dropout, `out_proj`.
+    #[default]
+    Huggingface,
+    /// google-research/electra: dropout and one dense layer. transformers has no class for it.
+    Original,
+}
+
+impl ClassificationHead {
+    fn is_huggingface(&self) -> bool {
+        *self == ClassificationHead::Huggingface
+    }
+}
+
+impl Default for ElectraConfig {
+    fn default() -> Self {
+        ElectraConfig {
+            architectures: None,
+            model_type: "electra".into(),
+            vocab_size: 30522,
+            embedding_size: 128,
+            hidden_size: 256,
+            num_hidden_layers: 12,
+            num_attention_heads: 4,
+            intermediate_size: 1024,
+            hidden_act: Activation::Gelu,
+            hidden_dropout_prob: 0.1,
+            attention_probs_dropout_prob: 0.1,
+            classifier_dropout: None,
+            max_position_embeddings: 512,
+            type_vocab_size: 2,
+            initializer_range: 0.02,
+            layer_norm_eps: 1e-12,
+            pad_token_id: Some(0),
+            position_embedding_type: PositionEmbedding::Absolute,
+            id2label: None,
+            label2id: None,
+            problem_type: None,
+            classification_head: ClassificationHead::Huggingface,
+            untrained: false,
+            other: Map::new(),
+        }
+    }
+}
+
+impl ElectraConfig {
+    /// Reads and checks a `config.json`.
+    pub fn from_json(bytes: &[u8]) -> Result<Self> {
+        let config: ElectraConfig = serde_json::from_slice(bytes).map_err(|e| {
+            Error::new("config.json", e).fix("It must be the config.json of an ELECTRA model.")
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).expect("a config is plain data");
+        text.push(b'\n');
+        text
+    }
+
+    /// A preset by name: `tiny` (what the page bundles), `small`, `base`, `large` (paper, table 6).
+    pub fn preset(name: &str) -> Result<Self> {
+        let sized = |layers, hidden, embedding, heads, vocab_size| ElectraConfig {
+            vocab_size,
+            embedding_size: embedding,
+            hidden_size: hidden,
+            num_hidden_layers: layers,
+            num_attention_heads: heads,
+            intermediate_size: 4 * hidden,
+            ..ElectraConfig::default()
+        };
+        Ok(match name {
+            "tiny" => sized(4, 128, 64, 2, 8000),
+            "small" => sized(12, 256, 128, 4, 30522),
+            "base" => sized(12, 768, 768, 12, 30522),
+            "large" => sized(24, 1024, 1024, 16, 30522),
+            _ => {
+                let problem = format!("no preset is called {name:?}");
+                return Err(
+                    Error::new("--preset", problem).fix("There are tiny, small, base and large.")
+                );
+            }
+        })
+    }
+
+    /// The class labels in the order of the logits, if the file names any.
+    pub fn labels(&self) -> Option<Vec<String>> {
+        let map = self.id2label.as_ref()?;
+        let name = |i: usize| map.get(&i.to_string()).and_then(Value::as_str).map(String::from);
+        (0..map.len()).map(name).collect()
+    }
+
+    /// Writes the class labels into `id2label` and `label2id`.
+    pub fn set_labels(&mut self, labels: &[String]) {
+        let ids = labels.iter().enumerate();
+        self.id2label = Some(ids.clone().map(|(i, l)| (i.to_string(), l.clone().into())).collect());
+        self.label2id = Some(ids.map(|(i, l)| (l.clone(), i.into())).collect());
+        self.problem_type = Some("single_label_classification".into());
+    }
+
+    /// The width of one attention head.
+    pub fn head_size(&self) -> usize {
+        self.hidden_size / self.num_attention_heads
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |field: &str, problem: String| {
+            Err(Error::new(format!("config.json, {field}"), problem))
+        };
+        if self.model_type != "electra" {
+            return wrong("model_type", format!("{:?} is not \"electra\"", self.model_type));
+        }
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("embedding_size", self.embedding_size),
+            ("hidden_size", self.hidden_size),
+            ("num_attention_heads", self.num_attention_heads),
+            ("intermediate_size", self.intermediate_size),
+            ("max_position_embeddings", self.max_position_embeddings),
+            ("type_vocab_size", self.type_vocab_size),
+        ];
+        // Far above any ELECTRA; a larger number is a damaged file, and would end in an
+        // allocation that kills the program.
+        const LIMIT: usize = 1 << 24;
+        for (field, size) in sizes {
+            if size == 0 || size > LIMIT {
+                return wrong(field, format!("{size} is not between 1 and {LIMIT}"));
+            }
+        }
+        if self.num_hidden_layers > 1000 {
+            return wrong("num_hidden_layers", format!("{} is over 1000", self.num_hidden_layers));
+        }
+        if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
+            let heads = self.num_attention_heads;
+            return wrong(
+                "hidden_size",
+                format!("{} does not divide by {heads} heads", self.hidden_size),
+            );
+        }
+        for (field, p) in [
+            ("hidden_dropout_prob", Some(self.hidden_dropout_prob)),
+            ("attention_probs_dropout_prob", Some(self.attention_probs_dropout_prob)),
+            ("classifier_dropout", self.classifier_dropout),
+        ] {
+            if p.is_some_and(|p| !(0.0..1.0).contains(&p)) {
+                return wrong(field, "must be from 0 up to, but not including, 1".into());
+            }
+        }
+        if !(self.layer_norm_eps > 0.0 && self.initializer_range > 0.0) {
+            return wrong("layer_norm_eps, initializer_range", "must be above 0".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_fields_are_electra_small() {
+        let config = ElectraConfig::from_json(b"{}").unwrap();
+        assert_eq!(config, ElectraConfig::default());
+    }
+
+    #[test]
+    fn unknown_fields_survive() {
+        let config = ElectraConfig::from_json(br#"{"generator_size": "0.25"}"#).unwrap();
+        let again: Value = serde_json::from_slice(&config.to_json()).unwrap();
+        assert_eq!(again["generator_size"], "0.25");
+    }
+
+    #[test]
+    fn labels_round_trip_in_order() {
+        let labels: Vec<String> = (0..12).map(|i| format!("label {i}")).collect();
+        let mut config = ElectraConfig::default();
+        config.set_labels(&labels);
+        assert_eq!(ElectraConfig::from_json(&config.to_json()).unwrap().labels(), Some(labels));
+    }
+
+    #[test]
+    fn impossible_fields_are_named() {
+        for (json, field) in [
+            (r#"{"model_type": "bert"}"#, "model_type"),
+            (r#"{"hidden_size": 255}"#, "hidden_size"),
+            (r#"{"vocab_size": 99999999999999}"#, "vocab_size"),
+            (r#"{"hidden_dropout_prob": 1.5}"#, "hidden_dropout_prob"),
+            (r#"{"hidden_act": "gelu_10"}"#, "gelu_10"),
+        ] {
+            let error = ElectraConfig::from_json(json.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+}

@@ -1,0 +1,559 @@
+//! A file's bytes to a [`Table`]: CSV, TSV, semicolons, JSON lines or a JSON array of objects.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::error::{Error, Result};
+
+/// A row that cannot be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// 1-based: the line of the file on which the row starts, or the place in a JSON array.
+    pub row: usize,
+    pub reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Csv { delimiter: char },
+    Jsonl,
+}
+
+impl Format {
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Csv { delimiter: '\t' } => "tsv",
+            Format::Csv { .. } => "csv",
+            Format::Jsonl => "jsonl",
+        }
+    }
+}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    pub format: Format,
+    pub has_header: bool,
+    /// "1", "2", … where the file has no header.
+    pub columns: Vec<String>,
+    pub rows: Vec<Row>,
+    pub problems: Vec<Problem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Counted as in [`Problem::row`].
+    pub number: usize,
+    /// One cell a column; None where a JSON object lacks the key or holds null.
+    pub cells: Vec<Option<String>>,
+}
+
+/// Reads a table; its format is told by the content, and by the ending of `name` only where the
+/// content leaves it open.
+pub fn read_table(name: &str, bytes: &[u8]) -> Result<Table> {
+    let text = decode(name, bytes)?;
+    if text.trim().is_empty() {
+        return Err(Error::new(name, "the file is empty"));
+    }
+    let table = if is_json(name, &text) { read_json(name, &text)? } else { read_csv(name, &text)? };
+    match (table.rows.is_empty(), table.problems.first()) {
+        (false, _) => Ok(table),
+        (true, Some(Problem { row, reason })) => {
+            Err(Error::new(format!("{name}, row {row}"), reason)
+                .fix("No row of the file can be read; this is the first one."))
+        }
+        (true, None) => Err(Error::new(name, "there is a header, but no row below it")),
+    }
+}
+
+fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
+    let text = std::str::from_utf8(bytes).map_err(|cause| {
+        let offset = cause.valid_up_to();
+        let row = 1 + bytes[..offset].iter().filter(|&&byte| byte == b'\n').count();
+        Error::new(format!("{name}, row {row}"), format!("not UTF-8 at byte {offset}"))
+            .fix("Save the file as UTF-8 (in a spreadsheet: \"CSV UTF-8\").")
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    // Lines of an old Mac end with CR alone.
+    let old_mac = text.contains('\r') && !text.contains('\n');
+    Ok(if old_mac { text.replace('\r', "\n").into() } else { text.into() })
+}
+
+fn ending(name: &str) -> String {
+    name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase())
+}
+
+// ---- JSON ----
+
+fn is_json(name: &str, text: &str) -> bool {
+    let start = text.trim_start();
+    if matches!(ending(name).as_str(), "json" | "jsonl" | "ndjson") {
+        return true;
+    }
+    let first_line = start.lines().next().unwrap_or_default();
+    start.starts_with('{') && serde_json::from_str::<Map<_, _>>(first_line).is_ok()
+        || start.starts_with('[') && serde_json::from_str::<Vec<Map<_, _>>>(start).is_ok()
+}
+
+fn read_json(name: &str, text: &str) -> Result<Table> {
+    let mut table = Table {
+        format: Format::Jsonl,
+        has_header: true,
+        columns: vec![],
+        rows: vec![],
+        problems: vec![],
+    };
+    let mut places = HashMap::new();
+    if text.trim_start().starts_with('[') {
+        let values: Vec<Value> = serde_json::from_str(text).map_err(|cause| {
+            Error::new(name, cause).fix("Give an array of objects, or one object a line.")
+        })?;
+        for (index, value) in values.into_iter().enumerate() {
+            push_object(&mut table, &mut places, index + 1, serde_json::from_value(value));
+        }
+    } else {
+        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            push_object(&mut table, &mut places, index + 1, serde_json::from_str(line));
+        }
+    }
+    for row in &mut table.rows {
+        row.cells.resize(table.columns.len(), None);
+    }
+    Ok(table)
+}
+
+fn push_object(
+    table: &mut Table,
+    places: &mut HashMap<String, usize>,
+    number: usize,
+    object: serde_json::Result<Map<String, Value>>,
+) {
+    let object = match object {
+        Ok(object) => object,
+        Err(cause) => {
+            let reason = format!("not a JSON object: {cause}");
+            return table.problems.push(Problem { row: number, reason });
+        }
+    };
+    let mut cells = vec![None; table.columns.len()];
+    for (key, value) in object {
+        let place = *places.entry(key).or_insert_with_key(|key| {
+            table.columns.push(key.clone());
+            cells.push(None);
+            table.columns.len() - 1
+        });
+        cells[place] = json_cell(value);
+    }
+    table.rows.push(Row { number, cells });
+}
+
+fn json_cell(value: Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
+}
+
+// ---- CSV ----
+
+fn read_csv(name: &str, text: &str) -> Result<Table> {
+    let delimiter = find_delimiter(name, text);
+    let mut records = Vec::new();
+    for record in Records::new(text, delimiter) {
+        records.push(record.map_err(|line| {
+            Error::new(format!("{name}, row {line}"), "a quoted field starts here and never ends")
+                .fix("Close the quote, or double it (\"\") where it belongs to the text.")
+        })?);
+    }
+    let has_header = looks_like_header(&records);
+    let width = records.first().map_or(0, |record| record.cells.len());
+    let header = if has_header { Some(records.remove(0)) } else { None };
+    let columns = column_names(header, width);
+    let (mut rows, mut problems) = (vec![], vec![]);
+    for record in records {
+        match fit(record, width) {
+            Ok(row) => rows.push(row),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    Ok(Table { format: Format::Csv { delimiter }, has_header, columns, rows, problems })
+}
+
+/// The delimiter that cuts most of the first rows into as many fields as the first one.
+fn find_delimiter(name: &str, text: &str) -> char {
+    let by_name = match ending(name).as_str() {
+        "csv" => Some(','),
+        "tsv" | "tab" => Some('\t'),
+        _ => None,
+    };
+    let mut best = (by_name.unwrap_or('\t'), 0.5);
+    for delimiter in by_name.into_iter().chain(['\t', ';', ',']) {
+        let share = agreement(text, delimiter);
+        if share > best.1 {
+            best = (delimiter, share);
+        }
+    }
+    best.0
+}
+
+fn agreement(text: &str, delimiter: char) -> f64 {
+    let widths: Vec<_> = Records::new(text, delimiter)
+        .take(100)
+        .flatten()
+        .map(|record| record.cells.len())
+        .collect();
+    match widths.first() {
+        None | Some(1) => 0.0,
+        Some(first) => {
+            widths.iter().filter(|width| *width == first).count() as f64 / widths.len() as f64
+        }
+    }
+}
+
+fn column_names(header: Option<Record>, width: usize) -> Vec<String> {
+    let mut names: Vec<String> = vec![];
+    let cells = header.map_or(vec![], |header| header.cells);
+    for position in 1..=width {
+        let name = cells.get(position - 1).map_or("", |cell| cell.trim());
+        names.push(match name {
+            "" => position.to_string(),
+            name if names.iter().any(|before| before == name) => format!("{name} ({position})"),
+            name => name.to_string(),
+        });
+    }
+    names
+}
+
+fn fit(record: Record, width: usize) -> std::result::Result<Row, Problem> {
+    let Record { line, mut cells } = record;
+    // Spreadsheets pad rows with empty fields.
+    while cells.len() > width && cells.last().is_some_and(|cell| cell.trim().is_empty()) {
+        cells.pop();
+    }
+    if cells.len() != width {
+        let reason = format!("{} fields where the first row has {width}", cells.len());
+        return Err(Problem { row: line, reason });
+    }
+    let cells = cells.into_iter().map(|cell| Some(cell.into_owned())).collect();
+    Ok(Row { number: line, cells })
+}
+
+/// One row of the file, blank lines left out.
+struct Record<'a> {
+    line: usize,
+    cells: Vec<Cow<'a, str>>,
+}
+
+/// A field, and the text behind it.
+type Field<'a> = (Cow<'a, str>, &'a str);
+
+/// A quoted field that never ends.
+struct Unclosed;
+
+/// Splits text into records. A field is quoted only when it starts with a quote and the quote that
+/// closes it stands before a delimiter or the end of the line; else its quotes are text. So both
+/// real CSV, with quoted fields over several lines, and raw tab-separated files with lone quotes
+/// (GLUE's) are read as they were meant. The `csv` crate knows one rule a file: with quoting on it
+/// swallows rows after a lone quote, with quoting off it breaks real CSV.
+struct Records<'a> {
+    rest: &'a str,
+    delimiter: char,
+    line: usize,
+    /// Fields of the first record.
+    width: usize,
+}
+
+impl<'a> Records<'a> {
+    fn new(text: &'a str, delimiter: char) -> Self {
+        Records { rest: text, delimiter, line: 1, width: 0 }
+    }
+
+    fn skip_blank_lines(&mut self) {
+        while let Some((line, rest)) = self.rest.split_once('\n')
+            && line.trim_matches([' ', '\r']).is_empty()
+        {
+            self.rest = rest;
+            self.line += 1;
+        }
+    }
+
+    /// The next field, and the text behind it.
+    fn field(&self, text: &'a str, record: &'a str) -> std::result::Result<Field<'a>, Unclosed> {
+        if let Some(field) = self.quoted_field(text, record)? {
+            return Ok(field);
+        }
+        let end = text.find([self.delimiter, '\n']).unwrap_or(text.len());
+        let (field, rest) = text.split_at(end);
+        let at_line_end = !rest.starts_with(self.delimiter);
+        let field = if at_line_end { field.strip_suffix('\r').unwrap_or(field) } else { field };
+        Ok((field.into(), rest))
+    }
+
+    fn quoted_field(
+        &self,
+        text: &'a str,
+        record: &'a str,
+    ) -> std::result::Result<Option<Field<'a>>, Unclosed> {
+        if !text.starts_with('"') {
+            return Ok(None);
+        }
+        let Some(end) = closing_quote(text) else {
+            return if self.delimiter == '\t' { Ok(None) } else { Err(Unclosed) };
+        };
+        let rest = &text[end + 1..];
+        let is_quoted = self.ends_field(rest) && !self.whole_rows(text, end, record);
+        Ok(is_quoted.then(|| (unquote(&text[1..end]), rest)))
+    }
+
+    fn ends_field(&self, rest: &str) -> bool {
+        rest.is_empty() || rest.starts_with([self.delimiter, '\n']) || rest.starts_with("\r\n")
+    }
+
+    /// Would the quoted field take lines that are each a row of their own? In a raw tab-separated
+    /// file two lone quotes, rows apart, can look like one quoted field.
+    fn whole_rows(&self, field: &str, end: usize, record: &str) -> bool {
+        if self.delimiter != '\t' || !field[..end].contains('\n') {
+            return false;
+        }
+        let last = record.len() - field.len() + end;
+        let stop = record[last..].find('\n').map_or(record.len(), |newline| last + newline);
+        record[..stop].split('\n').all(|line| line.matches('\t').count() + 1 == self.width)
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    /// A record, or the line on which a quoted field starts that never ends.
+    type Item = std::result::Result<Record<'a>, usize>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.skip_blank_lines();
+        let record = std::mem::take(&mut self.rest);
+        if record.trim_matches([' ', '\r']).is_empty() {
+            return None;
+        }
+        let (mut text, mut cells) = (record, vec![]);
+        let rest = loop {
+            let Ok((field, rest)) = self.field(text, record) else { return Some(Err(self.line)) };
+            cells.push(field);
+            match rest.strip_prefix(self.delimiter) {
+                Some(next) => text = next,
+                None => break rest.strip_prefix('\r').unwrap_or(rest),
+            }
+        };
+        self.rest = rest.strip_prefix('\n').unwrap_or(rest);
+        let line = self.line;
+        self.line += record[..record.len() - self.rest.len()].matches('\n').count();
+        self.width = if self.width == 0 { cells.len() } else { self.width };
+        Some(Ok(Record { line, cells }))
+    }
+}
+
+/// Where the first quote stands that is not doubled, after the one the field starts with.
+fn closing_quote(field: &str) -> Option<usize> {
+    let mut from = 1;
+    loop {
+        let quote = from + field[from..].find('"')?;
+        if !field[quote + 1..].starts_with('"') {
+            return Some(quote);
+        }
+        from = quote + 2;
+    }
+}
+
+fn unquote(field: &str) -> Cow<'_, str> {
+    if field.contains('"') { field.replace("\"\"", "\"").into() } else { field.into() }
+}
+
+// ---- Header ----
+
+/// Column names as people write them, the likeliest first.
+#[rustfmt::skip]
+pub(super) const LABELS: &[&str] = &[
+    "label", "labels", "class", "category", "topic", "target", "sentiment", "intent", "tag",
+    "gold_label", "emotion", "rating", "stars", "y",
+];
+#[rustfmt::skip]
+pub(super) const TEXTS: &[&str] = &[
+    "text", "sentence", "content", "review", "comment", "message", "tweet", "document", "body",
+    "utterance", "query", "question", "sms", "headline", "title",
+];
+/// A text and its pair.
+pub(super) const PAIRS: &[(&str, &str)] = &[
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("sentence_a", "sentence_b"),
+    ("text", "text_pair"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "passage"),
+    ("question", "context"),
+    ("question", "sentence"),
+    ("query", "passage"),
+    ("query", "document"),
+];
+
+/// Only a guess: the first row of a file without a header may look like one.
+fn looks_like_header(records: &[Record]) -> bool {
+    let Some((first, rest)) = records.split_first() else { return false };
+    let rest = &rest[..rest.len().min(200)];
+    let names: Vec<_> = first.cells.iter().map(|cell| cell.trim()).collect();
+    if names.iter().any(|name| is_known_name(name)) {
+        return true;
+    }
+    let distinct = names.iter().collect::<HashSet<_>>().len() == names.len();
+    let word = |name: &&str| !name.is_empty() && name.len() <= 40 && !is_number(name);
+    if rest.is_empty() || !distinct || !names.iter().all(word) {
+        return false;
+    }
+    let column = |place: usize| rest.iter().filter_map(move |record| record.cells.get(place));
+    let repeated = |(place, name): (usize, &&str)| column(place).any(|cell| cell.trim() == *name);
+    let unlike = |(place, name): (usize, &&str)| {
+        let length = column(place).map(|cell| cell.len()).sum::<usize>() / rest.len();
+        length > 3 * name.len() || column(place).all(|cell| is_number(cell))
+    };
+    !names.iter().enumerate().any(repeated) && names.iter().enumerate().any(unlike)
+}
+
+fn is_known_name(name: &str) -> bool {
+    let name = name.to_lowercase();
+    let name = name.as_str();
+    LABELS.contains(&name)
+        || TEXTS.contains(&name)
+        || PAIRS.iter().any(|(text, pair)| name == *text || name == *pair)
+}
+
+pub(super) fn is_number(text: &str) -> bool {
+    text.trim().parse().is_ok_and(f64::is_finite)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str, text: &str) -> Table {
+        read_table(name, text.as_bytes()).unwrap()
+    }
+
+    fn error(name: &str, bytes: &[u8]) -> String {
+        read_table(name, bytes).unwrap_err().to_string()
+    }
+
+    /// Rows as text, `-` for a missing cell.
+    fn cells(table: &Table) -> Vec<Vec<&str>> {
+        let row = |row: &'_ Row| row.cells.len() == table.columns.len();
+        assert!(table.rows.iter().all(row));
+        let cells = table.rows.iter().map(|row| row.cells.iter());
+        cells.map(|row| row.map(|cell| cell.as_deref().unwrap_or("-")).collect()).collect()
+    }
+
+    fn numbers(table: &Table) -> Vec<usize> {
+        table.rows.iter().map(|row| row.number).collect()
+    }
+
+    #[test]
+    fn the_content_tells_the_format() {
+        for (text, format) in [
+            ("label,text\n1,a b\n0,c d\n", "csv"),
+            ("label;text\n1;a, b\n0;c d, e\n", "csv"),
+            ("label\ttext\n1\ta, b\n0\tc; d\n", "tsv"),
+            ("{\"label\": 1, \"text\": \"a\"}\n{\"label\": 0, \"text\": \"b\"}\n", "jsonl"),
+            ("[{\"label\": 1, \"text\": \"a\"},\n {\"label\": 0, \"text\": \"b\"}]", "jsonl"),
+        ] {
+            for name in ["data.csv", "data.tsv", "data.txt", "data"] {
+                let table = table(name, text);
+                assert_eq!(table.format.name(), format, "{name}: {text}");
+                assert_eq!((table.columns.join(" "), table.rows.len()), ("label text".into(), 2));
+            }
+        }
+    }
+
+    #[test]
+    fn quoted_fields_hold_delimiters_quotes_and_lines() {
+        let table =
+            table("a.csv", "\u{feff}label,text\r\n\r\n1,\"a, \"\"b\"\"\r\nc\"\r\n0,\"\"\r\n");
+        assert_eq!(table.columns, ["label", "text"]);
+        assert_eq!(cells(&table), [["1", "a, \"b\"\r\nc"], ["0", ""]]);
+        assert_eq!(numbers(&table), [3, 5]);
+    }
+
+    #[test]
+    fn lone_quotes_are_text() {
+        let raw = "label\ttext\n1\t\"so\" he said\n0\t\"open\n1\tclosed\"\n0\t5\" disk\n1\t\"end";
+        let table = table("a.tsv", raw);
+        let texts = ["\"so\" he said", "\"open", "closed\"", "5\" disk", "\"end"];
+        assert_eq!(cells(&table).iter().map(|row| row[1]).collect::<Vec<_>>(), texts);
+        assert_eq!(numbers(&table), [2, 3, 4, 5, 6]);
+    }
+
+    #[test]
+    fn a_quoted_field_may_take_several_lines_of_a_tsv() {
+        let table =
+            table("a.tsv", "label\ttext\n1\t\"one\ntwo\n\nthree\"\n0\t\"say \"\"hi\"\"\"\n");
+        assert_eq!(cells(&table), [["1", "one\ntwo\n\nthree"], ["0", "say \"hi\""]]);
+    }
+
+    #[test]
+    fn a_row_of_another_width_is_a_problem() {
+        let table = table("a.csv", "label,text\n1,a\n1,b,c\n0\n0,d,,\n");
+        assert_eq!(cells(&table), [["1", "a"], ["0", "d"]]);
+        let problem = |row, fields| Problem {
+            row,
+            reason: format!("{fields} fields where the first row has 2"),
+        };
+        assert_eq!(table.problems, [problem(3, 3), problem(4, 1)]);
+    }
+
+    #[test]
+    fn a_quote_that_swallows_the_rest_is_an_error() {
+        let message = error("a.csv", b"label,text\n1,a\n0,\"b\n1,c\n");
+        assert!(message.starts_with("a.csv, row 3: a quoted field starts here"), "{message}");
+    }
+
+    #[test]
+    fn headers_are_told_from_rows() {
+        let header = |text: &str| table("a.csv", text).has_header;
+        assert!(header("Category,Message\nham,hello\nspam,win now\n"));
+        assert!(header("v1,v2\nham,a longer message\nspam,another long message\n"));
+        assert!(header(",text\n0,hello\n1,there\n"));
+        assert!(!header("ham,hello\nspam,win now\nham,fine\n"));
+        assert!(!header("1,hello\n0,there\n"));
+        assert_eq!(table("a.csv", "1,a\n0,b\n").columns, ["1", "2"]);
+        assert_eq!(table("a.csv", ",text,text\n0,b,c\n").columns, ["1", "text", "text (3)"]);
+    }
+
+    #[test]
+    fn json_lines_may_lack_keys_and_hold_any_value() {
+        let text = "{\"a\": \"x\"}\n\nnot json\n[1]\n{\"b\": 2.5, \"a\": null, \"c\": [true]}\n";
+        let table = table("a.jsonl", text);
+        assert_eq!(table.columns, ["a", "b", "c"]);
+        assert_eq!(cells(&table), [["x", "-", "-"], ["-", "2.5", "[true]"]]);
+        assert_eq!(numbers(&table), [1, 5]);
+        assert_eq!(table.problems.iter().map(|p| p.row).collect::<Vec<_>>(), [3, 4]);
+    }
+
+    #[test]
+    fn unusable_files_are_errors_with_a_place() {
+        assert_eq!(error("a.csv", b""), "a.csv: the file is empty");
+        assert_eq!(error("a.csv", b"\xef\xbb\xbf \n"), "a.csv: the file is empty");
+        assert!(error("a.csv", b"a,b\n1,\xff").starts_with("a.csv, row 2: not UTF-8 at byte 6"));
+        assert!(error("a.json", b"[{]").starts_with("a.json: key must be a string at line 1"));
+        assert!(error("a.jsonl", b"\n{\n").starts_with("a.jsonl, row 2: not a JSON object"));
+        assert!(error("a.csv", b"label,text\n").contains("no row below it"));
+        assert!(error("a.csv", b"label,text\n1,2,3\n").starts_with("a.csv, row 2: 3 fields"));
+    }
+
+    #[test]
+    fn lines_may_end_as_on_an_old_mac() {
+        assert_eq!(cells(&table("a.csv", "label,text\r1,a\r0,b\r")), [["1", "a"], ["0", "b"]]);
+    }
+}

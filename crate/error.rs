@@ -1,0 +1,28 @@
+//! The one error type: what is wrong, where, and what to do about it.
+
+use std::fmt::Display;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error a person can act on. It is printed once, at the edge (`main.rs`, `wasm.rs`).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}{}{remedy}", if remedy.is_empty() { "" } else { "\n  " })]
+pub struct Error {
+    /// The file, row, field or option at fault.
+    pub place: String,
+    pub problem: String,
+    /// What the reader can do; may be empty where the problem says it all.
+    pub remedy: String,
+}
+
+impl Error {
+    pub fn new(place: impl Display, problem: impl Display) -> Self {
+        Error { place: place.to_string(), problem: problem.to_string(), remedy: String::new() }
+    }
+
+    /// The same error with advice.
+    pub fn fix(mut self, remedy: impl Display) -> Self {
+        self.remedy = remedy.to_string();
+        self
+    }
+}

@@ -1,0 +1,33 @@
+//! ELECTRA in Rust: one crate, natively and in the browser.
+//!
+//! The modules stand in the order data flows, and each uses only those above it.
+
+// Burn's fused operations nest types deeper than the compiler's default allows.
+#![recursion_limit = "256"]
+
+pub mod error;
+pub mod seed;
+
+pub mod config;
+pub mod dataset;
+pub mod metrics;
+pub mod tokenizer;
+
+pub mod device;
+pub mod model;
+
+pub mod heads;
+
+pub mod batch;
+pub mod checkpoint;
+pub mod optim;
+pub mod predict;
+pub mod tasks;
+
+pub mod train;
+
+pub mod finetune;
+pub mod self_test;
+
+#[cfg(target_family = "wasm")]
+pub mod wasm;

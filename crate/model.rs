@@ -1,0 +1,230 @@
+//! The ELECTRA encoder: the whole network below the heads.
+//!
+//! Mirrors `ElectraModel` in transformers' `modeling_electra.py` and `modeling.py` of
+//! google-research/electra: BERT with post-LayerNorm and no pooler, over embedding tables that
+//! may be narrower than the hidden size.
+
+use burn::module::Module;
+use burn::nn::{
+    Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear,
+    LinearConfig,
+};
+use burn::tensor::{Device, Int, Tensor, activation};
+
+use crate::config::{Activation, ElectraConfig};
+use crate::device::is_cpu;
+
+/// One padded batch, as the network takes it.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// `[batch, seq]`
+    pub input_ids: Tensor<2, Int>,
+    /// `[batch, seq]`, below `type_vocab_size`.
+    pub token_type_ids: Tensor<2, Int>,
+    /// `[batch, seq]`, 1 on real tokens and 0 on padding.
+    pub attention_mask: Tensor<2>,
+}
+
+/// Every layer's output, for tests and for looking inside.
+#[derive(Debug, Clone)]
+pub struct Activations {
+    /// `[batch, seq, embedding]`, after LayerNorm and before the projection.
+    pub embeddings: Tensor<3>,
+    /// `[batch, seq, hidden]` each: the projected embeddings, then every layer.
+    pub hidden_states: Vec<Tensor<3>>,
+}
+
+impl Activations {
+    /// The last layer's output, `[batch, seq, hidden]`.
+    pub fn last(mut self) -> Tensor<3> {
+        self.hidden_states.pop().expect("there is at least the projected embedding")
+    }
+}
+
+/// Embeddings and encoder.
+#[derive(Module, Debug)]
+pub struct ElectraModel {
+    pub embeddings: Embeddings,
+    /// Absent where `embedding_size == hidden_size`.
+    pub embeddings_project: Option<Linear>,
+    pub layers: Vec<EncoderLayer>,
+}
+
+impl ElectraModel {
+    pub fn new(config: &ElectraConfig, device: &Device) -> Self {
+        let (narrow, wide) = (config.embedding_size, config.hidden_size);
+        ElectraModel {
+            embeddings: Embeddings::new(config, device),
+            embeddings_project: (narrow != wide).then(|| linear(narrow, wide, device)),
+            layers: (0..config.num_hidden_layers)
+                .map(|_| EncoderLayer::new(config, device))
+                .collect(),
+        }
+    }
+
+    /// # Shapes
+    /// - output: `[batch, seq, hidden]`
+    pub fn forward(&self, inputs: &Inputs) -> Tensor<3> {
+        self.forward_all(inputs).last()
+    }
+
+    /// The same, keeping what every layer gave.
+    pub fn forward_all(&self, inputs: &Inputs) -> Activations {
+        let embeddings = self.embeddings.forward(inputs);
+        let projected = match &self.embeddings_project {
+            Some(project) => project.forward(embeddings.clone()),
+            None => embeddings.clone(),
+        }; // [batch, seq, hidden]
+        let mask = additive_mask(inputs.attention_mask.clone());
+        let mut hidden_states = vec![projected];
+        for layer in &self.layers {
+            let hidden = hidden_states[hidden_states.len() - 1].clone();
+            hidden_states.push(layer.forward(hidden, mask.clone()));
+        }
+        Activations { embeddings, hidden_states }
+    }
+}
+
+/// Word, position and token-type tables, summed, normalised, dropped out.
+#[derive(Module, Debug)]
+pub struct Embeddings {
+    pub word_embeddings: Embedding,
+    pub position_embeddings: Embedding,
+    pub token_type_embeddings: Embedding,
+    pub layer_norm: LayerNorm,
+    dropout: Dropout,
+}
+
+impl Embeddings {
+    fn new(config: &ElectraConfig, device: &Device) -> Self {
+        let table = |rows| EmbeddingConfig::new(rows, config.embedding_size).init(device);
+        Embeddings {
+            word_embeddings: table(config.vocab_size),
+            position_embeddings: table(config.max_position_embeddings),
+            token_type_embeddings: table(config.type_vocab_size),
+            layer_norm: layer_norm(config, config.embedding_size, device),
+            dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+        }
+    }
+
+    /// # Shapes
+    /// - output: `[batch, seq, embedding]`
+    fn forward(&self, inputs: &Inputs) -> Tensor<3> {
+        let [_, seq] = inputs.input_ids.dims();
+        let words = self.word_embeddings.forward(inputs.input_ids.clone());
+        let types = self.token_type_embeddings.forward(inputs.token_type_ids.clone());
+        // A slice, not a look-up: its gradient is a sum over the batch instead of a scatter.
+        let positions = self.position_embeddings.weight.val().slice([0..seq]).unsqueeze::<3>();
+        self.dropout.forward(self.layer_norm.forward(words + types + positions))
+    }
+}
+
+/// One transformer block: attention and feed-forward, each added back and normalised.
+///
+/// The fields are flat; `checkpoint.rs` holds the table of their Hugging Face names.
+#[derive(Module, Debug)]
+pub struct EncoderLayer {
+    pub query: Linear,
+    pub key: Linear,
+    pub value: Linear,
+    pub attention_output: Linear,
+    pub attention_norm: LayerNorm,
+    pub intermediate: Linear,
+    pub output: Linear,
+    pub output_norm: LayerNorm,
+    attention_dropout: Dropout,
+    hidden_dropout: Dropout,
+    num_attention_heads: usize,
+    #[module(skip)]
+    hidden_act: Activation,
+}
+
+impl EncoderLayer {
+    fn new(config: &ElectraConfig, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        EncoderLayer {
+            query: linear(hidden, hidden, device),
+            key: linear(hidden, hidden, device),
+            value: linear(hidden, hidden, device),
+            attention_output: linear(hidden, hidden, device),
+            attention_norm: layer_norm(config, hidden, device),
+            intermediate: linear(hidden, inner, device),
+            output: linear(inner, hidden, device),
+            output_norm: layer_norm(config, hidden, device),
+            attention_dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
+            hidden_dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            num_attention_heads: config.num_attention_heads,
+            hidden_act: config.hidden_act,
+        }
+    }
+
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`, mask: `[batch, 1, 1, seq]`
+    /// - output: `[batch, seq, hidden]`
+    fn forward(&self, hidden: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
+        let attended = self.attention_output.forward(self.attention(hidden.clone(), mask));
+        let hidden = self.attention_norm.forward(self.hidden_dropout.forward(attended) + hidden);
+        let inner = activate(self.hidden_act, self.intermediate.forward(hidden.clone()));
+        let output = self.hidden_dropout.forward(self.output.forward(inner));
+        self.output_norm.forward(output + hidden)
+    }
+
+    fn attention(&self, hidden: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
+        let [batch, seq, width] = hidden.dims();
+        let heads = self.num_attention_heads;
+        let head_size = width / heads;
+        let split = |x: Tensor<3>| x.reshape([batch, seq, heads, head_size]).swap_dims(1, 2);
+        let query = split(self.query.forward(hidden.clone())); // [batch, heads, seq, head_size]
+        let key = split(self.key.forward(hidden.clone()));
+        let value = split(self.value.forward(hidden));
+        let scores = query.matmul(key.transpose()) / (head_size as f64).sqrt() + mask;
+        let probs = self.attention_dropout.forward(activation::softmax(scores, 3)); // [batch, heads, seq, seq]
+        probs.matmul(value).swap_dims(1, 2).reshape([batch, seq, width])
+    }
+}
+
+/// 0 where a token may be looked at, -10000 where it is padding (the reference's number; after
+/// the softmax it is exactly nothing in f32).
+///
+/// # Shapes
+/// - attention_mask: `[batch, seq]`, output: `[batch, 1, 1, seq]`
+fn additive_mask(attention_mask: Tensor<2>) -> Tensor<4> {
+    let [batch, seq] = attention_mask.dims();
+    ((attention_mask - 1.0) * 10000.0).reshape([batch, 1, 1, seq])
+}
+
+/// An activation with its exact derivative on every backend.
+pub fn activate<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor<D> {
+    match kind {
+        Activation::Gelu => gelu(x),
+        Activation::GeluNew => gelu_new(x),
+        Activation::Relu => activation::relu(x),
+        Activation::Silu => activation::silu(x),
+        Activation::Tanh => activation::tanh(x),
+    }
+}
+
+/// `x Φ(x)`. Burn's own GELU has the derivative of the tanh form on GPUs, so there it is
+/// composed from erf; on the CPU its derivative is exact and one pass cheaper.
+fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    if is_cpu(&x.device()) {
+        return activation::gelu(x);
+    }
+    let cdf = (x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() * 0.5 + 0.5;
+    x * cdf
+}
+
+/// `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`
+fn gelu_new<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let cube = x.clone() * x.clone() * x.clone();
+    let inner = (x.clone() + cube * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
+    x * (inner.tanh() * 0.5 + 0.5)
+}
+
+pub(crate) fn linear(d_input: usize, d_output: usize, device: &Device) -> Linear {
+    LinearConfig::new(d_input, d_output).init(device)
+}
+
+pub(crate) fn layer_norm(config: &ElectraConfig, width: usize, device: &Device) -> LayerNorm {
+    LayerNormConfig::new(width).with_epsilon(config.layer_norm_eps).init(device)
+}

@@ -1,0 +1,147 @@
+//! Does this GPU compute what the CPU computes?
+//!
+//! Drivers and shader compilers have given silently wrong results, and in a browser a kernel
+//! that fails validation is only logged and skipped. So before a GPU is trusted, it takes a few
+//! training steps of a small ELECTRA beside the CPU.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
+use serde::Serialize;
+
+use crate::batch::{Features, collate};
+use crate::checkpoint::{self, HostTensor};
+use crate::config::ElectraConfig;
+use crate::error::{Error, Result};
+use crate::heads::{Architecture, Electra};
+use crate::optim::{Optimizer, OptimizerConfig};
+use crate::tasks::classification;
+
+/// How far the GPU was from the CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct SelfTest {
+    /// The largest relative difference of a loss.
+    pub loss_error: f64,
+    /// The largest absolute difference of a weight after the steps.
+    pub weight_error: f64,
+}
+
+const STEPS: usize = 2;
+const LABELS: usize = 3;
+/// Each step moves a weight by up to the learning rate, so a wrong gradient shows far above this.
+const LEARNING_RATE: f64 = 1e-2;
+const LIMIT: f64 = 1e-3;
+
+/// Trains on the device and on the CPU and compares.
+///
+/// # Errors
+/// They disagree, or the device fails.
+pub async fn self_test(device: &Device) -> Result<SelfTest> {
+    let (losses, weights) = train(device).await?;
+    let (true_losses, true_weights) = train(&Device::flex()).await?;
+    let pairs = losses.iter().zip(&true_losses);
+    let loss_error = largest(pairs.map(|(a, b)| f64::from((a - b).abs() / b.abs())));
+    let differences = weights.iter().zip(&true_weights).flat_map(|(a, b)| {
+        let values = a.values.iter().zip(&b.values);
+        values.map(|(a, b)| f64::from((a - b).abs()))
+    });
+    let test = SelfTest { loss_error, weight_error: largest(differences) };
+    if test.loss_error < LIMIT && test.weight_error < LIMIT {
+        return Ok(test);
+    }
+    let problem = format!(
+        "it computes wrong results (loss off by {loss_error:.1e}, weights by {:.1e})",
+        test.weight_error
+    );
+    Err(Error::new("GPU self-test", problem).fix("Use the CPU, or update the graphics driver."))
+}
+
+/// The largest, where not-a-number counts as infinitely large.
+fn largest(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |max, x| if x.is_nan() { f64::INFINITY } else { max.max(x) })
+}
+
+async fn train(device: &Device) -> Result<(Vec<f32>, Vec<HostTensor>)> {
+    let config = config();
+    let architecture = Architecture::SequenceClassification;
+    let autodiff = device.clone().autodiff();
+    let mut model = checkpoint::fresh(&config, architecture, 1, &autodiff);
+    let optimizer = OptimizerConfig {
+        learning_rate: LEARNING_RATE,
+        total_steps: 2 * STEPS,
+        // Adam divides by the gradient's size: where that is nearly nothing, a difference of
+        // rounding would become one of direction.
+        epsilon: 1e-3,
+        ..OptimizerConfig::default()
+    };
+    let mut optimizer = Optimizer::new(optimizer);
+    let mut losses = Vec::new();
+    for step in 0..STEPS {
+        let (next, loss) = update(model, &mut optimizer, step, &autodiff).await?;
+        model = next;
+        losses.push(loss);
+    }
+    let weights = checkpoint::tensors(&model.valid()).await?;
+    Ok((losses, weights.into_values().collect()))
+}
+
+async fn update(
+    model: Electra,
+    optimizer: &mut Optimizer,
+    step: usize,
+    device: &Device,
+) -> Result<(Electra, f32)> {
+    let examples: Vec<Features> = (0..3).map(|row| example(row + 3 * step)).collect();
+    let examples: Vec<&Features> = examples.iter().collect();
+    let batch = collate(&examples, 4, 16, LABELS, device);
+    let logits = model.class_logits(&batch.inputs);
+    let loss = classification::loss(logits, batch.targets, batch.examples);
+    let grads = GradientsParams::from_grads(loss.backward(), &model);
+    let (model, _) = optimizer.update(model, grads);
+    let read = loss.inner().into_scalar_async::<f32>().await;
+    let loss = read.map_err(|e| Error::new("GPU self-test", format!("{e:?}")))?;
+    Ok((model, loss))
+}
+
+/// Small, but with every operation of a real one.
+fn config() -> ElectraConfig {
+    let mut config = ElectraConfig {
+        vocab_size: 50,
+        embedding_size: 16,
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 2,
+        intermediate_size: 64,
+        hidden_dropout_prob: 0.0,
+        attention_probs_dropout_prob: 0.0,
+        max_position_embeddings: 16,
+        initializer_range: 0.2,
+        ..ElectraConfig::default()
+    };
+    config.set_labels(&["0", "1", "2"].map(String::from));
+    config
+}
+
+fn example(row: usize) -> Features {
+    let length = 5 + 4 * (row % 3);
+    let input_ids = (0..length).map(|i| ((row * 17 + i * 7) % 49 + 1) as u32).collect();
+    let token_type_ids = (0..length).map(|i| u32::from(i > length / 2)).collect();
+    let attention_mask = vec![1; length];
+    Features { row, input_ids, token_type_ids, attention_mask, label: Some(row % LABELS) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cpu_agrees_with_itself() {
+        let test = pollster::block_on(self_test(&Device::flex())).unwrap();
+        assert_eq!(test, SelfTest { loss_error: 0.0, weight_error: 0.0 });
+    }
+
+    #[test]
+    fn not_a_number_is_the_largest_error() {
+        assert_eq!(largest([1.0, f64::NAN, 2.0].into_iter()), f64::INFINITY);
+    }
+}

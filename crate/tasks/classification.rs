@@ -1,0 +1,155 @@
+//! Classification of texts and pairs of texts.
+
+use burn::tensor::{Tensor, activation};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::batch::Features;
+use crate::dataset::{Classification, Example};
+use crate::error::Result;
+use crate::metrics::{ClassificationReport, classification_report};
+use crate::tokenizer::{Tokenizer, Truncation};
+
+/// Texts to token ids, cut to `max_seq_length` from the longer text of a pair first.
+///
+/// # Errors
+/// The tokenizer fails.
+pub fn features(
+    tokenizer: &Tokenizer,
+    examples: &[Example],
+    max_seq_length: usize,
+) -> Result<Vec<Features>> {
+    let encode = |example: &Example| {
+        let (text, pair) = (&example.text, example.pair.as_deref());
+        let encoding = tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
+        Ok(Features::new(example.row, &encoding, example.label))
+    };
+    examples.iter().map(encode).collect()
+}
+
+/// Cross-entropy, the mean over the real rows.
+///
+/// # Shapes
+/// - logits, targets (one-hot, zero rows for padding): `[batch, num_labels]`, output: `[1]`
+pub fn loss(logits: Tensor<2>, targets: Tensor<2>, examples: usize) -> Tensor<1> {
+    (activation::log_softmax(logits, 1) * targets).sum().neg() / examples as f64
+}
+
+/// Softmax of one row of logits, in f64.
+pub fn probabilities(logits: &[f32]) -> Vec<f64> {
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|l| f64::from(l - max).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.iter().map(|p| p / sum).collect()
+}
+
+/// What a classifier says of one text.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    pub label: String,
+    /// The probability of `label`.
+    pub score: f64,
+    /// The probability of every label, in the order of the logits.
+    pub scores: Map<String, Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logits: Option<Vec<f32>>,
+}
+
+impl Prediction {
+    /// Decodes one row of logits.
+    pub fn new(logits: &[f32], labels: &[String], keep_logits: bool) -> Self {
+        let probabilities = probabilities(logits);
+        let best = argmax(&probabilities);
+        let scores = labels.iter().zip(&probabilities).map(|(l, p)| (l.clone(), (*p).into()));
+        Prediction {
+            label: labels[best].clone(),
+            score: probabilities[best],
+            scores: scores.collect(),
+            logits: keep_logits.then(|| logits.to_vec()),
+        }
+    }
+}
+
+/// How a classifier does on labelled rows.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    pub loss: f64,
+    #[serde(flatten)]
+    pub report: ClassificationReport,
+    /// The rows with the highest loss, worst first.
+    pub worst: Vec<WorstRow>,
+}
+
+/// A row that the model got most wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorstRow {
+    pub row: usize,
+    pub text: String,
+    pub text_pair: Option<String>,
+    pub label: String,
+    pub predicted: String,
+    /// The probability of the true label.
+    pub score: f64,
+    pub loss: f64,
+}
+
+/// Rows that an [`Evaluation`] lists.
+const WORST: usize = 20;
+
+/// Scores labelled examples from their logits, in the same order.
+pub fn evaluate(set: &Classification, logits: &[Vec<f32>]) -> Evaluation {
+    let probabilities: Vec<Vec<f64>> = logits.iter().map(|row| probabilities(row)).collect();
+    let targets: Vec<usize> = set.examples.iter().map(|e| e.label.unwrap_or(0)).collect();
+    let predicted: Vec<usize> = probabilities.iter().map(|p| argmax(p)).collect();
+    let losses: Vec<f64> = targets
+        .iter()
+        .zip(&probabilities)
+        .map(|(target, p)| -p[*target].max(f64::MIN_POSITIVE).ln())
+        .collect();
+    let mut order: Vec<usize> = (0..losses.len()).collect();
+    order.sort_by(|a, b| losses[*b].total_cmp(&losses[*a]).then(a.cmp(b)));
+    let worst = order.into_iter().take(WORST).map(|i| WorstRow {
+        row: set.examples[i].row,
+        text: set.examples[i].text.clone(),
+        text_pair: set.examples[i].pair.clone(),
+        label: set.labels[targets[i]].clone(),
+        predicted: set.labels[predicted[i]].clone(),
+        score: probabilities[i][targets[i]],
+        loss: losses[i],
+    });
+    Evaluation {
+        loss: losses.iter().sum::<f64>() / losses.len().max(1) as f64,
+        worst: worst.collect(),
+        report: classification_report(&targets, &predicted, &set.labels),
+    }
+}
+
+fn argmax(values: &[f64]) -> usize {
+    let best = values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
+    best.map_or(0, |(i, _)| i)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_first_of_equal_logits_wins() {
+        let labels = ["a", "b", "c"].map(String::from);
+        let prediction = Prediction::new(&[1.0, 3.0, 3.0], &labels, false);
+        assert_eq!(prediction.label, "b");
+        assert!((prediction.score - 0.468_310_5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn padding_rows_do_not_count() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::from_floats([[2.0, 0.0], [0.0, 1.0], [9.0, 9.0]], &device);
+        let targets = Tensor::<2>::from_floats([[1.0, 0.0], [1.0, 0.0], [0.0, 0.0]], &device);
+        let loss: f32 = loss(logits, targets, 2).into_scalar();
+        // (ln(1 + e^-2) + ln(1 + e)) / 2
+        assert!((loss - 0.720_094_8).abs() < 1e-6, "{loss}");
+    }
+}

@@ -1,0 +1,69 @@
+// What all specs share: the built site on a local server, a page that must stay free of errors, and the
+// hooks that make a machine look different from what it is. The product has no switches for tests.
+
+import { join, resolve } from 'node:path'
+import { test as base, expect } from '@playwright/test'
+import { startServer } from './server.mjs'
+
+export { expect }
+export const DIST = resolve(process.env.DIST ?? join(import.meta.dirname, '../../dist'))
+export const SHOTS = join(import.meta.dirname, '../test-results/screenshots')
+
+/** 64 rows that anyone can tell apart: eight openings of each kind with eight closings. */
+export const ROWS = (() => {
+  const kinds = { food: ['the soup', 'fresh bread', 'a ripe apple', 'the cheese'], space: ['the rocket', 'a bright star', 'the moon', 'a far planet'] }
+  const ends = ['was wonderful', 'is quite new', 'seemed very old', 'made us happy', 'came too late', 'looked large', 'cost nothing', 'is all we have']
+  const all = Object.entries(kinds).flatMap(([label, openings]) => openings.flatMap(opening => ends.map(end => ({ text: `${opening} ${end}`, label }))))
+  return all.map((_, index) => all[(index * 37) % all.length])
+})()
+
+export const CSV = ['text,label', ...ROWS.map(({ text, label }) => `"${text}",${label}`)].join('\n')
+
+export const test = base.extend({
+  // A pattern for console errors that a test provokes on purpose.
+  tolerated: [null, { option: true }],
+  site: [async ({}, use) => {
+    const server = await startServer(DIST)
+    await use(server.address)
+    await server.close()
+  }, { scope: 'worker' }],
+  page: async ({ page, tolerated }, use) => {
+    const errors = []
+    page.on('console', message => message.type() === 'error' && errors.push(message.text()))
+    page.on('pageerror', error => errors.push(String(error)))
+    await use(page)
+    expect(errors.filter(text => !tolerated?.test(text)), 'errors on the console').toEqual([])
+  },
+  // An empty page beside the library, as another site would have it.
+  blank: async ({ page, site }, use) => {
+    await page.route(`${site}blank.html`, route => route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>blank</title>' }))
+    await page.goto(`${site}blank.html`)
+    await use(page)
+  },
+})
+
+/** Puts code in front of the worker's own. */
+export async function patchWorker(page, code) {
+  await page.route('**/worker.js', async route => {
+    const response = await route.fetch()
+    await route.fulfill({ response, body: `${code}\n${await response.text()}` })
+  })
+}
+
+/** Puts a module in the place of the engine's; it can import the real one from './electra_wasm.js?real'. */
+export async function replaceEngine(page, code) {
+  await page.route(/electra_wasm\.js$/, route => route.fulfill({ contentType: 'text/javascript', body: code }))
+}
+
+export const NO_WEBGPU = 'Object.defineProperty(WorkerNavigator.prototype, "gpu", { get: () => undefined })'
+
+/** Makes the software GPU look like one of metal, so that 'auto' takes it. */
+export const REAL_GPU = `
+  for (const [name, value] of Object.entries({ isFallbackAdapter: false, vendor: 'acme', architecture: 'one', device: '', description: '' }))
+    Object.defineProperty(GPUAdapterInfo.prototype, name, { get: () => value })`
+
+/** Opens the page and waits until its model is there. */
+export async function openPage(page, site, hash = '') {
+  await page.goto(site + hash)
+  await expect(page.locator('#model-button')).toHaveAttribute('data-state', /cpu|webgpu|problem/)
+}

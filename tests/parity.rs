@@ -1,0 +1,439 @@
+//! The network and its training against PyTorch.
+//!
+//! `tests/fixtures/generate.py` wrote the expected values; `tests/fixtures/README.md` says what
+//! the files hold.
+
+#![recursion_limit = "256"]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
+use electra::checkpoint::{self, HostTensor, Loaded};
+use electra::heads::{Architecture, Electra, num_labels};
+use electra::model::Inputs;
+use electra::optim::{Optimizer, OptimizerConfig, Schedule};
+use electra::tasks::classification;
+use safetensors::{Dtype, SafeTensors};
+use serde_json::Value;
+
+/// How far a tensor may be from PyTorch's: the larger of the two counts.
+#[derive(Clone, Copy)]
+struct Tolerance {
+    absolute: f32,
+    /// Of the largest value in the tensor.
+    relative: f32,
+}
+
+/// PyTorch in f32 itself is up to 4.5e-6 off.
+const CPU: Tolerance = Tolerance { absolute: 2e-5, relative: 0.0 };
+const GPU: Tolerance = Tolerance { absolute: 1e-5, relative: 1e-3 };
+const LOSS: Tolerance = Tolerance { absolute: 1e-5, relative: 0.0 };
+/// PyTorch in f32 itself is up to 1.7e-5 off, in biases whose true gradient is 0.
+const WEIGHTS: Tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
+
+#[test]
+fn every_class_equals_pytorch_on_the_cpu() {
+    let folders = folders("model_", 13);
+    report(folders.iter().flat_map(|folder| check_model(folder, &Device::flex(), CPU)));
+}
+
+#[test]
+#[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
+fn every_class_equals_pytorch_on_the_gpu() {
+    let device = electra::device::pick("wgpu").unwrap().device;
+    let folders = folders("model_", 13);
+    report(folders.iter().flat_map(|folder| check_model(folder, &device, GPU)));
+}
+
+#[test]
+fn every_weight_format_gives_pytorch_s_logits() {
+    let folders = folders("format_", 10);
+    report(folders.iter().flat_map(|folder| check_format(folder, &Device::flex())));
+}
+
+#[test]
+fn twenty_steps_equal_pytorch_s_on_the_cpu() {
+    let folders = folders("optim_", 4);
+    report(folders.iter().flat_map(|folder| check_training(folder, &Device::flex())));
+}
+
+#[test]
+#[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
+fn twenty_steps_equal_pytorch_s_on_the_gpu() {
+    let device = electra::device::pick("wgpu").unwrap().device;
+    let folders = folders("optim_", 4);
+    report(folders.iter().flat_map(|folder| check_training(folder, &device)));
+}
+
+#[test]
+fn a_saved_model_loads_with_the_same_weights() {
+    for folder in folders("model_", 13) {
+        let loaded = load(&folder, &Device::flex());
+        let saved = checkpoint::save(&loaded.model, &loaded.config, loaded.architecture);
+        let again = checkpoint::load(&pollster::block_on(saved).unwrap(), &Device::flex()).unwrap();
+        assert_eq!(weights(&again.model), weights(&loaded.model), "{}", folder.display());
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// The three kinds of fixtures
+
+fn check_model(folder: &Path, device: &Device, tolerance: Tolerance) -> Vec<String> {
+    let device = device.clone().autodiff();
+    let loaded = load(folder, &device);
+    let fixture = Fixture::read(&folder.join("case.safetensors"));
+    let inputs = fixture.inputs(&device);
+    let activations = loaded.model.electra.forward_all(&inputs);
+    let mut found = BTreeMap::from([("embeddings".to_string(), host(activations.embeddings))]);
+    for (i, hidden) in activations.hidden_states.into_iter().enumerate() {
+        found.insert(format!("hidden_states.{i}"), host(hidden));
+    }
+    let (loss, logits) = loss_and_logits(&loaded, &fixture, &inputs);
+    found.extend(logits);
+    found.extend(gradients(&loaded.model, loss.backward()));
+    found.insert("loss".into(), host(loss));
+    let mut expected = fixture.floats;
+    // The targets of a regression.
+    expected.remove("labels");
+    compare(folder, &found, &expected, tolerance)
+}
+
+fn check_format(folder: &Path, device: &Device) -> Vec<String> {
+    let Loaded { architecture, model, .. } = load(folder, device);
+    let fixture = Fixture::read(&folder.join("expected.safetensors"));
+    let inputs = fixture.inputs(device);
+    let logits = match architecture {
+        Architecture::MaskedLm => host(model.vocabulary_logits(&inputs)),
+        _ => host(model.class_logits(&inputs)),
+    };
+    compare(folder, &BTreeMap::from([("logits".into(), logits)]), &fixture.floats, CPU)
+}
+
+fn check_training(folder: &Path, device: &Device) -> Vec<String> {
+    let fixture = Fixture::read(&folder.join("steps.safetensors"));
+    let settings = std::fs::read(folder.join("settings.json")).unwrap();
+    let settings: Value = serde_json::from_slice(&settings).unwrap();
+    let (history, snapshots) = train(folder, &fixture, &settings, &device.clone().autodiff());
+    let (expected_snapshots, expected_history): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        fixture.floats.into_iter().partition(|(name, _)| name.starts_with("step."));
+    let mut problems = compare(folder, &history, &expected_history, LOSS);
+    problems.extend(compare(folder, &snapshots, &expected_snapshots, WEIGHTS));
+    problems
+}
+
+type Tensors = BTreeMap<String, HostTensor>;
+
+/// Twenty updates: what was logged at each, and the weights after some.
+fn train(
+    folder: &Path,
+    fixture: &Fixture,
+    settings: &Value,
+    device: &Device,
+) -> (Tensors, Tensors) {
+    let config = optimizer_config(settings);
+    let (steps, parts) = (config.total_steps, integer(&settings["accumulate"]));
+    let mut model = load(folder, device).model;
+    let mut optimizer = Optimizer::new(config);
+    let names = ["learning_rates", "losses", "grad_norms"];
+    let (mut history, mut snapshots) = (names.map(|_| Vec::new()), Tensors::new());
+    for step in 0..steps {
+        history[0].push(optimizer.config.learning_rate_at(step) as f32);
+        let (loss, grads) =
+            mean_gradients(&model, fixture, step * parts..(step + 1) * parts, device);
+        let (updated, norm) = optimizer.update(model, grads);
+        model = updated;
+        history[1].push(loss);
+        history[2].extend(host(norm).values);
+        let done = format!("step.{}.", step + 1);
+        if fixture.floats.keys().any(|name| name.starts_with(&done)) {
+            let named = weights(&model.valid()).into_iter();
+            snapshots.extend(named.map(|(name, tensor)| (done.clone() + &name, tensor)));
+        }
+    }
+    let column = |values: Vec<f32>| HostTensor { shape: vec![steps], values };
+    (names.map(String::from).into_iter().zip(history.map(column)).collect(), snapshots)
+}
+
+/// The mean loss of the micro-batches, and its gradients.
+fn mean_gradients(
+    model: &Electra,
+    fixture: &Fixture,
+    batches: std::ops::Range<usize>,
+    device: &Device,
+) -> (f32, GradientsParams) {
+    let (parts, mut total) = (batches.len() as f64, 0.0);
+    let mut accumulator = GradientsAccumulator::new();
+    for batch in batches {
+        let batch = fixture.nth(batch);
+        let logits = model.class_logits(&batch.inputs(device));
+        let loss = class_loss(logits, &batch.integers["labels"].values) / parts;
+        accumulator.accumulate(model, GradientsParams::from_grads(loss.backward(), model));
+        total += host(loss).values[0];
+    }
+    (total, accumulator.grads())
+}
+
+fn optimizer_config(settings: &Value) -> OptimizerConfig {
+    let number = |name: &str| settings[name].as_f64().unwrap();
+    let flag = |name: &str| settings[name].as_bool().unwrap();
+    OptimizerConfig {
+        learning_rate: number("learning_rate"),
+        warmup_steps: integer(&settings["warmup_steps"]),
+        total_steps: integer(&settings["total_steps"]),
+        schedule: serde_json::from_value::<Schedule>(settings["schedule"].clone()).unwrap(),
+        beta_1: number("beta_1"),
+        beta_2: number("beta_2"),
+        epsilon: number("epsilon"),
+        weight_decay: number("weight_decay"),
+        bias_correction: flag("bias_correction"),
+        max_grad_norm: number("max_grad_norm"),
+        layerwise_lr_decay: number("layerwise_lr_decay"),
+        layerwise_gap: flag("layerwise_gap"),
+    }
+}
+
+fn integer(value: &Value) -> usize {
+    value.as_u64().unwrap() as usize
+}
+
+// ---------------------------------------------------------------------------------------------
+// Losses, as the classes of transformers compute them
+
+/// The loss, and the logits under the names that transformers gives them.
+fn loss_and_logits(loaded: &Loaded, fixture: &Fixture, inputs: &Inputs) -> (Tensor<1>, Tensors) {
+    let model = &loaded.model;
+    let labels = |name: &str| fixture.integers[name].values.as_slice();
+    let named = |logits| Tensors::from([("logits".to_string(), logits)]);
+    match loaded.architecture {
+        Architecture::PreTraining => {
+            let logits = model.replaced_logits(inputs);
+            let mask = inputs.attention_mask.clone();
+            (replaced_loss(logits.clone(), labels("labels"), mask), named(host(logits)))
+        }
+        Architecture::MaskedLm => {
+            let logits = model.vocabulary_logits(inputs);
+            (token_loss(logits.clone(), labels("labels")), named(host(logits)))
+        }
+        Architecture::TokenClassification => {
+            let logits = model.token_logits(inputs);
+            (token_loss(logits.clone(), labels("labels")), named(host(logits)))
+        }
+        Architecture::SequenceClassification if num_labels(&loaded.config) == 1 => {
+            let logits = model.class_logits(inputs);
+            let targets = &fixture.floats["labels"].values;
+            (squared_loss(logits.clone(), targets), named(host(logits)))
+        }
+        Architecture::SequenceClassification => {
+            let logits = model.class_logits(inputs);
+            (class_loss(logits.clone(), labels("labels")), named(host(logits)))
+        }
+        Architecture::QuestionAnswering => {
+            let (start, end) = model.span_logits(inputs);
+            let first = cross_entropy(start.clone(), labels("start_positions"));
+            let loss = (first + cross_entropy(end.clone(), labels("end_positions"))) / 2.0;
+            let logits = [("start_logits", host(start)), ("end_logits", host(end))];
+            (loss, logits.map(|(name, tensor)| (name.to_string(), tensor)).into())
+        }
+    }
+}
+
+/// Binary cross-entropy, the mean over real tokens.
+fn replaced_loss(logits: Tensor<2>, labels: &[i32], mask: Tensor<2>) -> Tensor<1> {
+    let labels: Vec<f32> = labels.iter().map(|label| *label as f32).collect();
+    let labels = Tensor::<2>::from_data(TensorData::new(labels, logits.dims()), &logits.device());
+    let softplus = activation::relu(logits.clone()) + logits.clone().abs().neg().exp().log1p();
+    ((softplus - logits * labels) * mask.clone()).sum() / mask.sum()
+}
+
+fn squared_loss(logits: Tensor<2>, targets: &[f32]) -> Tensor<1> {
+    let targets = TensorData::new(targets.to_vec(), logits.dims());
+    let difference = logits.clone() - Tensor::<2>::from_data(targets, &logits.device());
+    (difference.clone() * difference).mean()
+}
+
+/// The crate's own.
+fn class_loss(logits: Tensor<2>, labels: &[i32]) -> Tensor<1> {
+    let [rows, classes] = logits.dims();
+    let mut targets = vec![0f32; rows * classes];
+    for (row, label) in labels.iter().enumerate() {
+        targets[row * classes + *label as usize] = 1.0;
+    }
+    let targets = TensorData::new(targets, [rows, classes]);
+    let targets = Tensor::<2>::from_data(targets, &logits.device());
+    classification::loss(logits, targets, rows)
+}
+
+fn token_loss(logits: Tensor<3>, labels: &[i32]) -> Tensor<1> {
+    let [batch, seq, classes] = logits.dims();
+    cross_entropy(logits.reshape([batch * seq, classes]), labels)
+}
+
+/// The mean over the rows whose label is not negative.
+fn cross_entropy(logits: Tensor<2>, labels: &[i32]) -> Tensor<1> {
+    let device = logits.device();
+    let numbered = labels.iter().enumerate().filter(|(_, label)| **label >= 0);
+    let (rows, labels): (Vec<i32>, Vec<i32>) = numbered.map(|(row, l)| (row as i32, *l)).unzip();
+    let count = rows.len();
+    let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [count]), &device);
+    let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [count, 1]), &device);
+    activation::log_softmax(logits.select(0, rows), 1).gather(1, labels).mean().neg()
+}
+
+// ---------------------------------------------------------------------------------------------
+// Weights and gradients by name
+
+fn load(folder: &Path, device: &Device) -> Loaded {
+    checkpoint::load(&checkpoint::read_folder(folder).unwrap(), device).unwrap()
+}
+
+fn weights(model: &Electra) -> Tensors {
+    pollster::block_on(checkpoint::tensors(model)).unwrap()
+}
+
+/// Puts each gradient in the place of its weight, so that the checkpoint's names and layouts
+/// serve for gradients too.
+fn gradients(model: &Electra, gradients: Gradients) -> Tensors {
+    let gradients = GradientsParams::from_grads(gradients, model);
+    let model = model.clone().map(&mut IntoGradients(gradients));
+    let named = weights(&model).into_iter();
+    named.map(|(name, tensor)| (format!("grad.{name}"), tensor)).collect()
+}
+
+struct IntoGradients(GradientsParams);
+
+impl ModuleMapper for IntoGradients {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let gradient = self.0.remove(param.id).expect("every parameter has a gradient");
+        Param::initialized(param.id, gradient)
+    }
+}
+
+fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
+    let shape = tensor.dims().to_vec();
+    let data = pollster::block_on(tensor.into_data_async()).unwrap();
+    HostTensor { shape, values: data.into_vec().unwrap() }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Fixtures
+
+/// The folders of a kind; their number is given so that a lost one is noticed.
+fn folders(prefix: &str, count: usize) -> Vec<PathBuf> {
+    let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity");
+    let entries = std::fs::read_dir(parity).unwrap().map(|entry| entry.unwrap().path());
+    let named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(prefix);
+    let mut folders: Vec<PathBuf> = entries.filter(named).collect();
+    folders.sort();
+    assert_eq!(folders.len(), count, "folders of fixtures called {prefix}*");
+    folders
+}
+
+/// The named tensors of one file.
+struct Fixture {
+    floats: Tensors,
+    integers: BTreeMap<String, Integers>,
+}
+
+#[derive(Clone)]
+struct Integers {
+    shape: Vec<usize>,
+    values: Vec<i32>,
+}
+
+impl Fixture {
+    fn read(path: &Path) -> Self {
+        let bytes = std::fs::read(path).unwrap();
+        let mut fixture = Fixture { floats: BTreeMap::new(), integers: BTreeMap::new() };
+        for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
+            let shape = view.shape().to_vec();
+            let words = view.data().chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+            if view.dtype() == Dtype::I32 {
+                let values = words.map(i32::from_le_bytes).collect();
+                fixture.integers.insert(name, Integers { shape, values });
+            } else {
+                assert_eq!(view.dtype(), Dtype::F32, "{name}");
+                let values = words.map(f32::from_le_bytes).collect();
+                fixture.floats.insert(name, HostTensor { shape, values });
+            }
+        }
+        fixture
+    }
+
+    fn inputs(&self, device: &Device) -> Inputs {
+        let integers = |name: &str| self.integers[name].clone();
+        let ids = |name: &str| Tensor::from_data(integers(name).data(), device);
+        let mask = integers("attention_mask");
+        let values: Vec<f32> = mask.values.iter().map(|value| *value as f32).collect();
+        Inputs {
+            input_ids: ids("input_ids"),
+            token_type_ids: ids("token_type_ids"),
+            attention_mask: Tensor::from_data(TensorData::new(values, mask.shape), device),
+        }
+    }
+
+    /// One of the batches that are stacked along the first dimension.
+    fn nth(&self, index: usize) -> Fixture {
+        let part = |(name, all): (&String, &Integers)| (name.clone(), all.nth(index));
+        let integers = self.integers.iter().map(part).collect();
+        Fixture { floats: BTreeMap::new(), integers }
+    }
+}
+
+impl Integers {
+    fn data(self) -> TensorData {
+        TensorData::new(self.values, self.shape)
+    }
+
+    fn nth(&self, index: usize) -> Integers {
+        let shape = self.shape[1..].to_vec();
+        let size: usize = shape.iter().product();
+        Integers { shape, values: self.values[index * size..(index + 1) * size].to_vec() }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Comparison
+
+/// Every tensor that is missing, too many, of another shape, or too far off.
+fn compare(
+    folder: &Path,
+    found: &Tensors,
+    expected: &Tensors,
+    tolerance: Tolerance,
+) -> Vec<String> {
+    let place = folder.file_name().unwrap().to_string_lossy();
+    let names: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
+    let check = |name: &&String| {
+        let problem = difference(found.get(*name), expected.get(*name), tolerance)?;
+        Some(format!("{place}: {name} {problem}"))
+    };
+    names.iter().filter_map(check).collect()
+}
+
+fn difference(
+    found: Option<&HostTensor>,
+    expected: Option<&HostTensor>,
+    tolerance: Tolerance,
+) -> Option<String> {
+    let (Some(found), Some(expected)) = (found, expected) else {
+        return Some(format!("is in {} only", if found.is_some() { "ours" } else { "PyTorch's" }));
+    };
+    if found.shape != expected.shape {
+        return Some(format!("has shape {:?}, expected {:?}", found.shape, expected.shape));
+    }
+    let largest = expected.values.iter().fold(0f32, |max, value| max.max(value.abs()));
+    let allowed = tolerance.absolute.max(tolerance.relative * largest);
+    let pairs = found.values.iter().zip(&expected.values);
+    // Not a number counts as infinitely far off.
+    let far = |a: &f32, b: &f32| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };
+    let off = pairs.map(|(a, b)| far(a, b)).fold(0f32, f32::max);
+    (off > allowed).then(|| format!("is off by {off:.1e}, allowed are {allowed:.1e}"))
+}
+
+fn report(problems: impl Iterator<Item = String>) {
+    let problems: Vec<String> = problems.collect();
+    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
+}

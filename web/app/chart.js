@@ -1,0 +1,136 @@
+// A small line chart in SVG: thin raw line, smoothed line, dots, a baseline, and a readout under the pointer.
+// The drawing is for the eye only; its label carries the gist and a table beside it the numbers.
+
+import { make } from './dom.js'
+
+const SVG = 'http://www.w3.org/2000/svg'
+const MARGIN = { top: 10, right: 14, bottom: 24, left: 44 }
+const POINTS = 400
+
+/**
+ * @param box where the chart goes
+ * @param options `height`, `format` of a y value, `readout(step)` the words under the pointer, `output` where they go
+ * @returns `{ draw({ raw, smooth, dots, baseline, steps, top, label }) }`; series are [[step, value], ...]
+ */
+export function createChart(box, { height, format, readout, output }) {
+  const svg = draw('svg', { role: 'img', class: 'plot', height })
+  box.replaceChildren(svg)
+  let last = null
+  const redraw = () => {
+    if (last && box.clientWidth) render(svg, last, { width: box.clientWidth, height, format })
+  }
+  new ResizeObserver(redraw).observe(box)
+  svg.addEventListener('pointermove', event => {
+    if (!last) return
+    const step = stepAt(event.clientX - svg.getBoundingClientRect().left, box.clientWidth, last.steps)
+    output.textContent = readout(step)
+    pointTo(svg, step, { width: box.clientWidth, height, steps: last.steps })
+  })
+  svg.addEventListener('pointerleave', () => {
+    output.textContent = ''
+    svg.querySelector('.pointer')?.remove()
+  })
+  return {
+    draw(data) {
+      last = data
+      redraw()
+    },
+  }
+}
+
+function render(svg, data, { width, height, format }) {
+  const { raw = [], smooth = [], dots = [], baseline, steps, label } = data
+  const highest = data.top ?? Math.max(...raw.map(([, value]) => value), ...dots.map(([, value]) => value), 1e-9)
+  const ticks = niceTicks(highest)
+  const top = data.top ?? ticks.at(-1)
+  const x = step => MARGIN.left + (width - MARGIN.left - MARGIN.right) * step / Math.max(steps, 1)
+  const y = value => height - MARGIN.bottom - (height - MARGIN.top - MARGIN.bottom) * Math.min(value / top, 1)
+  const path = points => points.map(([step, value], index) => `${index ? 'L' : 'M'}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join('')
+
+  svg.setAttribute('viewBox', `0 0 ${width} ${height}`)
+  svg.setAttribute('aria-label', label)
+  svg.replaceChildren(
+    ...ticks.filter(tick => tick <= top).flatMap(tick => [
+      draw('line', { class: 'grid', x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }),
+      write(format(tick), { x: MARGIN.left - 8, y: y(tick) + 4, 'text-anchor': 'end' }),
+    ]),
+    ...stepTicks(steps, width).map(tick => write(tick.toLocaleString('en'), { x: x(tick), y: height - 6, 'text-anchor': tick === 0 ? 'start' : 'middle' })),
+    ...(baseline === undefined ? [] : [draw('line', { class: 'baseline', x1: MARGIN.left, x2: width - MARGIN.right, y1: y(baseline.value), y2: y(baseline.value) }),
+      write(baseline.text, { class: 'note', x: width - MARGIN.right, y: y(baseline.value) - 6, 'text-anchor': 'end' })]),
+    draw('path', { class: 'raw', d: path(thin(raw)) }),
+    draw('path', { class: 'smooth', d: path(thin(smooth)) }),
+    ...(dots.length ? [draw('path', { class: 'smooth', d: path(dots) })] : []),
+    ...dots.map(([step, value]) => draw('circle', { class: 'mark', cx: x(step), cy: y(value), r: 3.5 })),
+  )
+}
+
+function stepAt(left, width, steps) {
+  const share = (left - MARGIN.left) / (width - MARGIN.left - MARGIN.right)
+  return Math.round(Math.min(Math.max(share, 0), 1) * steps)
+}
+
+function pointTo(svg, step, { width, height, steps }) {
+  svg.querySelector('.pointer')?.remove()
+  const x = MARGIN.left + (width - MARGIN.left - MARGIN.right) * step / Math.max(steps, 1)
+  svg.append(draw('line', { class: 'pointer', x1: x, x2: x, y1: MARGIN.top, y2: height - MARGIN.bottom }))
+}
+
+/** Averages neighbours until there are no more points than the screen can show. */
+function thin(points) {
+  const size = Math.ceil(points.length / POINTS)
+  if (size <= 1) return points
+  const groups = Array.from({ length: Math.ceil(points.length / size) }, (_, index) => points.slice(index * size, (index + 1) * size))
+  return groups.map(group => [group.at(-1)[0], group.reduce((sum, [, value]) => sum + value, 0) / group.length])
+}
+
+/** Moving average that forgets with `keep` and, unlike the usual one, does not start at zero. */
+export function smoothed(points, keep) {
+  let sum = 0
+  let weight = 0
+  return points.map(([step, value]) => {
+    sum = keep * sum + (1 - keep) * value
+    weight = keep * weight + (1 - keep)
+    return [step, sum / weight]
+  })
+}
+
+/** Round numbers from zero to just above `highest`, about four of them. */
+function niceTicks(highest) {
+  const rough = highest / 4
+  const power = 10 ** Math.floor(Math.log10(rough))
+  const size = [1, 2, 2.5, 5, 10].map(factor => factor * power).find(candidate => candidate >= rough * 0.999)
+  return Array.from({ length: Math.ceil(highest / size - 1e-9) + 1 }, (_, index) => index * size)
+}
+
+function stepTicks(steps, width) {
+  const ticks = niceTicks(Math.max(steps, 1)).filter(tick => Number.isInteger(tick) && tick <= steps)
+  return width < 420 ? ticks.filter((_, index) => index % 2 === 0) : ticks
+}
+
+function draw(tag, attributes) {
+  const node = document.createElementNS(SVG, tag)
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value)
+  return node
+}
+
+function write(text, attributes) {
+  const node = draw('text', attributes)
+  node.textContent = text
+  return node
+}
+
+/** A bar of a table or list; the number beside it says the same. */
+export function bar(share) {
+  const element = make('span', { className: 'bar', 'aria-hidden': 'true' })
+  element.style.setProperty('--share', share.toFixed(4))
+  return element
+}
+
+/** A histogram in plain elements; `bars` are { share, title, over }, where `over` marks what will be cut. */
+export function histogram(bars) {
+  return make('div', { className: 'histogram', role: 'img', 'aria-label': bars.map(bar => bar.title).join('; ') }, ...bars.map(({ share, title, over }) => {
+    const bar = make('span', { className: over ? 'bar over' : 'bar', title })
+    bar.style.setProperty('--share', share.toFixed(4))
+    return bar
+  }))
+}
