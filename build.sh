@@ -261,9 +261,11 @@ sha256() { if have sha256sum; then sha256sum; else shasum -a 256; fi | cut -c1-1
 # share the folder, and cargo may put back the older file of another one).
 bind_wasm() {
   local wasm=$wasm_target/$wasm_triple/web/electra.wasm package=$wasm_target/package-$wasm_bindgen_version source
-  source=$(sha256 <"$wasm")
+  local options="--target web --out-name electra_wasm --remove-name-section --remove-producers-section"
+  source="$options $(sha256 <"$wasm")"
   if [ "$(cat "$package/built-from" 2>/dev/null)" != "$source" ]; then
-    "$wasm_bindgen" --target web --out-name electra_wasm --out-dir "$package" "$wasm"
+    # shellcheck disable=SC2086  # a list of words
+    "$wasm_bindgen" $options --out-dir "$package" "$wasm"
     printf '%s' "$source" >"$package/built-from"
   fi
   mkdir "$1/wasm"

@@ -2,12 +2,12 @@
 //! the heads of the tasks. Names and wiring are those of transformers' `modeling_electra.py`.
 
 use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, Linear};
+use burn::nn::{Dropout, DropoutConfig, Linear};
 use burn::tensor::{Device, Tensor};
 
 use crate::config::{Activation, ClassificationHead, ElectraConfig};
 use crate::error::{Error, Result};
-use crate::model::{ElectraModel, Inputs, activate, layer_norm, linear};
+use crate::model::{ElectraModel, Inputs, LayerNorm, activate, linear};
 
 /// The Hugging Face classes that this crate reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -204,7 +204,7 @@ impl GeneratorHead {
         let zeros = burn::nn::Initializer::Zeros;
         GeneratorHead {
             dense: linear(config.hidden_size, config.embedding_size, device),
-            layer_norm: layer_norm(config, config.embedding_size, device),
+            layer_norm: LayerNorm::new(config, config.embedding_size, device),
             bias: zeros.init([config.vocab_size], device),
         }
     }

@@ -14,6 +14,7 @@ pub mod metrics;
 pub mod tokenizer;
 
 pub mod device;
+pub mod kernels;
 pub mod model;
 
 pub mod heads;

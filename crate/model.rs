@@ -4,15 +4,14 @@
 //! google-research/electra: BERT with post-LayerNorm and no pooler, over embedding tables that
 //! may be narrower than the hidden size.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::nn::{
-    Dropout, DropoutConfig, Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear,
-    LinearConfig,
+    Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig,
 };
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::config::{Activation, ElectraConfig};
-use crate::device::is_cpu;
+use crate::kernels::{self, gelu};
 
 /// One padded batch, as the network takes it.
 #[derive(Debug, Clone)]
@@ -102,7 +101,7 @@ impl Embeddings {
             word_embeddings: table(config.vocab_size),
             position_embeddings: table(config.max_position_embeddings),
             token_type_embeddings: table(config.type_vocab_size),
-            layer_norm: layer_norm(config, config.embedding_size, device),
+            layer_norm: LayerNorm::new(config, config.embedding_size, device),
             dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
         }
     }
@@ -147,10 +146,10 @@ impl EncoderLayer {
             key: linear(hidden, hidden, device),
             value: linear(hidden, hidden, device),
             attention_output: linear(hidden, hidden, device),
-            attention_norm: layer_norm(config, hidden, device),
+            attention_norm: LayerNorm::new(config, hidden, device),
             intermediate: linear(hidden, inner, device),
             output: linear(inner, hidden, device),
-            output_norm: layer_norm(config, hidden, device),
+            output_norm: LayerNorm::new(config, hidden, device),
             attention_dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
             hidden_dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
             num_attention_heads: config.num_attention_heads,
@@ -178,7 +177,7 @@ impl EncoderLayer {
         let key = split(self.key.forward(hidden.clone()));
         let value = split(self.value.forward(hidden));
         let scores = query.matmul(key.transpose()) / (head_size as f64).sqrt() + mask;
-        let probs = self.attention_dropout.forward(activation::softmax(scores, 3)); // [batch, heads, seq, seq]
+        let probs = self.attention_dropout.forward(kernels::softmax(scores)); // [batch, heads, seq, seq]
         probs.matmul(value).swap_dims(1, 2).reshape([batch, seq, width])
     }
 }
@@ -204,16 +203,6 @@ pub fn activate<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor<D> {
     }
 }
 
-/// `x Φ(x)`. Burn's own GELU has the derivative of the tanh form on GPUs, so there it is
-/// composed from erf; on the CPU its derivative is exact and one pass cheaper.
-fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    if is_cpu(&x.device()) {
-        return activation::gelu(x);
-    }
-    let cdf = (x.clone() * std::f64::consts::FRAC_1_SQRT_2).erf() * 0.5 + 0.5;
-    x * cdf
-}
-
 /// `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`
 fn gelu_new<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     let cube = x.clone() * x.clone() * x.clone();
@@ -225,6 +214,26 @@ pub(crate) fn linear(d_input: usize, d_output: usize, device: &Device) -> Linear
     LinearConfig::new(d_input, d_output).init(device)
 }
 
-pub(crate) fn layer_norm(config: &ElectraConfig, width: usize, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(width).with_epsilon(config.layer_norm_eps).init(device)
+/// LayerNorm over the last axis, with the derivative of `kernels`.
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    pub gamma: Param<Tensor<1>>,
+    pub beta: Param<Tensor<1>>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(config: &ElectraConfig, width: usize, device: &Device) -> Self {
+        LayerNorm {
+            gamma: Initializer::Ones.init([width], device),
+            beta: Initializer::Zeros.init([width], device),
+            epsilon: config.layer_norm_eps,
+        }
+    }
+
+    /// # Shapes
+    /// - x and output: `[.., width]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::layer_norm(x, self.gamma.val(), self.beta.val(), self.epsilon)
+    }
 }

@@ -5,12 +5,12 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Place;
-use crate::device::is_cpu;
 use crate::heads::Electra;
+use crate::kernels::{AdamFactors, adam, sum_of_squares};
 
 /// How the learning rate moves over a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,7 +126,8 @@ impl Optimizer {
         let mut update = Update {
             at: Place::default(),
             num_layers: model.electra.layers.len(),
-            clip: Clip::new(&norm, self.config.max_grad_norm),
+            // As torch.nn.utils.clip_grad_norm_: max / (norm + 1e-6), at most 1.
+            clip: ((norm.clone() + 1e-6).recip() * self.config.max_grad_norm).clamp_max(1.0),
             optimizer: self,
             grads,
             learning_rate,
@@ -140,44 +141,21 @@ impl Optimizer {
 
 /// √(Σ g²) over all gradients, without a read-back.
 fn global_norm(model: &Electra, grads: &GradientsParams) -> Tensor<1> {
-    let mut squares = Squares { grads, sum: None };
-    model.visit(&mut squares);
-    squares.sum.expect("something is trained").sqrt()
+    let mut collect = Gradients { grads, found: Vec::new() };
+    model.visit(&mut collect);
+    let device = collect.found.first().expect("something is trained").device();
+    sum_of_squares(collect.found, &device).sqrt()
 }
 
-struct Squares<'a> {
+struct Gradients<'a> {
     grads: &'a GradientsParams,
-    sum: Option<Tensor<1>>,
+    found: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for Squares<'_> {
+impl ModuleVisitor for Gradients<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let Some(grad) = self.grads.get::<D>(param.id) else { return };
-        let square = match is_cpu(&grad.device()) {
-            true => host::sum_of_squares(grad),
-            false => (grad.clone() * grad).sum(),
-        };
-        self.sum = Some(match self.sum.take() {
-            Some(sum) => sum + square,
-            None => square,
-        });
-    }
-}
-
-/// The factor that brings the global norm down to its limit; a number on the CPU, a tensor on a
-/// GPU, where reading it would stall the queue.
-enum Clip {
-    Host(f32),
-    Device(Tensor<1>),
-}
-
-impl Clip {
-    /// As `torch.nn.utils.clip_grad_norm_`: max / (norm + 1e-6), at most 1.
-    fn new(norm: &Tensor<1>, max: f64) -> Self {
-        let factor = (norm.clone() + 1e-6).recip().mul_scalar(max).clamp_max(1.0);
-        match is_cpu(&norm.device()) {
-            true => Clip::Host(factor.into_scalar()),
-            false => Clip::Device(factor),
+        if let Some(grad) = self.grads.get::<D>(param.id) {
+            self.found.push(grad.flatten(0, D - 1));
         }
     }
 }
@@ -187,31 +165,17 @@ struct Update<'a> {
     num_layers: usize,
     optimizer: &'a mut Optimizer,
     grads: GradientsParams,
-    clip: Clip,
+    clip: Tensor<1>,
     learning_rate: f64,
     first_correction: f64,
     second_correction: f64,
 }
 
-/// The numbers of one parameter's update.
-#[derive(Clone, Copy)]
-struct Factors {
-    beta_1: f64,
-    beta_2: f64,
-    epsilon: f64,
-    /// The learning rate over the first moment's correction.
-    step_size: f64,
-    /// One over the root of the second moment's correction.
-    root_scale: f64,
-    /// 1 - learning rate × weight decay.
-    keep: f64,
-}
-
 impl Update<'_> {
-    fn factors(&self) -> Factors {
+    fn factors(&self) -> AdamFactors {
         let (name, config) = (self.at.name(), &self.optimizer.config);
         let learning_rate = self.learning_rate * config.layer_factor(&name, self.num_layers);
-        Factors {
+        AdamFactors {
             beta_1: config.beta_1,
             beta_2: config.beta_2,
             epsilon: config.epsilon,
@@ -235,10 +199,8 @@ impl ModuleMapper for Update<'_> {
         let [first, second] = self.moments(param.id, &grad);
         let (id, tensor, mapper) = param.consume();
         let weight = tensor.inner();
-        let [weight, first, second] = match &self.clip {
-            Clip::Host(clip) => host::adam(weight, grad, first, second, *clip, factors),
-            Clip::Device(clip) => adam(weight, grad, first, second, clip.clone(), factors),
-        };
+        let [weight, first, second] =
+            adam(weight, grad, [first, second], self.clip.clone(), factors);
         self.optimizer.first.register(id, first);
         self.optimizer.second.register(id, second);
         let weight = Tensor::from_inner(weight).require_grad();
@@ -251,106 +213,6 @@ impl ModuleMapper for Update<'_> {
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.at.exit();
-    }
-}
-
-/// Adam in plain tensor operations; a GPU fuses them into one kernel.
-fn adam<const D: usize>(
-    weight: Tensor<D>,
-    grad: Tensor<D>,
-    first: Tensor<D>,
-    second: Tensor<D>,
-    clip: Tensor<1>,
-    f: Factors,
-) -> [Tensor<D>; 3] {
-    let grad = grad * clip.unsqueeze();
-    let first = first * f.beta_1 + grad.clone() * (1.0 - f.beta_1);
-    let second = second * f.beta_2 + grad.clone() * grad * (1.0 - f.beta_2);
-    let root = second.clone().sqrt() * f.root_scale + f.epsilon;
-    let weight = weight * f.keep - first.clone() / root * f.step_size;
-    [weight, first, second]
-}
-
-/// The same on the CPU, in one pass over memory instead of a dozen: there the passes are what
-/// costs.
-mod host {
-    use super::*;
-
-    /// Small enough to share out evenly, large enough to be worth a thread's while.
-    const CHUNK: usize = 1 << 14;
-
-    pub fn adam<const D: usize>(
-        weight: Tensor<D>,
-        grad: Tensor<D>,
-        first: Tensor<D>,
-        second: Tensor<D>,
-        clip: f32,
-        f: Factors,
-    ) -> [Tensor<D>; 3] {
-        let device = weight.device();
-        // Flex hands its buffer over without a copy where nobody else holds it.
-        let [mut weight, grad, mut first, mut second] =
-            [weight, grad, first, second].map(Tensor::into_data);
-        let grad = floats(&grad);
-        let rows = weight.as_mut_slice().expect("weights are f32").chunks_mut(CHUNK);
-        let rows = rows.zip(first.as_mut_slice().expect("moments are f32").chunks_mut(CHUNK));
-        let rows = rows.zip(second.as_mut_slice().expect("moments are f32").chunks_mut(CHUNK));
-        let rows: Vec<_> = rows.zip(grad.chunks(CHUNK)).collect();
-        for_each(rows, |(((w, m), v), g)| chunk(w, g, m, v, clip, f));
-        [weight, first, second].map(|data| tensor(data, &device))
-    }
-
-    fn chunk(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], clip: f32, f: Factors) {
-        let (beta_1, beta_2) = (f.beta_1 as f32, f.beta_2 as f32);
-        let (rest_1, rest_2) = ((1.0 - f.beta_1) as f32, (1.0 - f.beta_2) as f32);
-        let (epsilon, step_size) = (f.epsilon as f32, f.step_size as f32);
-        let (root_scale, keep) = (f.root_scale as f32, f.keep as f32);
-        for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-            let g = g * clip;
-            *m = *m * beta_1 + g * rest_1;
-            *v = *v * beta_2 + g * g * rest_2;
-            *w = *w * keep - *m / (v.sqrt() * root_scale + epsilon) * step_size;
-        }
-    }
-
-    pub fn sum_of_squares<const D: usize>(grad: Tensor<D>) -> Tensor<1> {
-        let device = grad.device();
-        let data = grad.into_data();
-        // f64 across chunks: the word embeddings alone are millions of addends.
-        let sum: f64 = floats(&data).chunks(1024).map(|c| f64::from(dot(c))).sum();
-        tensor(TensorData::new(vec![sum as f32], [1]), &device)
-    }
-
-    /// Σ x², in eight running sums so that the compiler can use vector registers.
-    fn dot(values: &[f32]) -> f32 {
-        let mut sums = [0f32; 8];
-        let chunks = values.chunks_exact(8);
-        let rest: f32 = chunks.remainder().iter().map(|x| x * x).sum();
-        for chunk in chunks {
-            for (sum, x) in sums.iter_mut().zip(chunk) {
-                *sum += x * x;
-            }
-        }
-        sums.iter().sum::<f32>() + rest
-    }
-
-    fn floats(data: &TensorData) -> &[f32] {
-        data.as_slice().expect("gradients are f32")
-    }
-
-    fn tensor<const D: usize>(data: TensorData, device: &Device) -> Tensor<D> {
-        Tensor::from_data(data, device)
-    }
-
-    #[cfg(not(target_family = "wasm"))]
-    fn for_each<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync + Send) {
-        use rayon::prelude::*;
-        items.into_par_iter().for_each(work);
-    }
-
-    #[cfg(target_family = "wasm")]
-    fn for_each<T>(items: Vec<T>, work: impl Fn(T)) {
-        items.into_iter().for_each(work);
     }
 }
 
@@ -400,33 +262,5 @@ mod tests {
         assert_eq!(config.weight_decay_of("electra.embeddings.LayerNorm.weight"), 0.0);
         assert_eq!(config.weight_decay_of("generator_lm_head.bias"), 0.0);
         assert_eq!(config.weight_decay_of("electra.embeddings.word_embeddings.weight"), 0.01);
-    }
-
-    #[test]
-    fn host_and_tensor_forms_agree() {
-        let device = Device::flex();
-        let values = |scale: f64| {
-            let values: Vec<f32> =
-                (0..40_000).map(|i| ((i as f64 * 0.7).sin() * scale) as f32).collect();
-            Tensor::<2>::from_data(TensorData::new(values, [400, 100]), &device)
-        };
-        let factors = Factors {
-            beta_1: 0.9,
-            beta_2: 0.999,
-            epsilon: 1e-6,
-            step_size: 0.01,
-            root_scale: 1.5,
-            keep: 0.999,
-        };
-        let inputs = || (values(1.0), values(0.3), values(0.1), values(0.2).abs());
-        let (w, g, m, v) = inputs();
-        let clip = Tensor::<1>::from_floats([0.5], &device);
-        let plain = adam(w, g, m, v, clip, factors);
-        let (w, g, m, v) = inputs();
-        let fused = host::adam(w, g, m, v, 0.5, factors);
-        for (plain, fused) in plain.into_iter().zip(fused) {
-            let difference: f32 = (plain - fused).abs().max().into_scalar();
-            assert!(difference < 1e-6, "{difference}");
-        }
     }
 }

@@ -291,6 +291,8 @@ impl TextInput {
 }
 
 fn open(files: ModelFiles, device: &Device) -> Result<Opened> {
+    // First of all: what is missing from a folder that is no model at all.
+    checkpoint::read_config(&files)?;
     let tokenizer = Tokenizer::from_files(&files)?;
     let loaded = checkpoint::load(&files, device)?;
     check_vocabulary(&tokenizer, &loaded.config)?;

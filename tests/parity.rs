@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
@@ -34,6 +35,19 @@ const LOSS: Tolerance = Tolerance { absolute: 1e-5, relative: 0.0 };
 /// PyTorch in f32 itself is up to 1.7e-5 off, in biases whose true gradient is 0.
 const WEIGHTS: Tolerance = Tolerance { absolute: 1e-4, relative: 0.0 };
 
+/// One for all tests: a process can open a GPU only once.
+fn gpu() -> Device {
+    static GPU: OnceLock<Device> = OnceLock::new();
+    GPU.get_or_init(|| electra::device::pick("wgpu").unwrap().device).clone()
+}
+
+#[test]
+#[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
+fn the_self_test_trusts_the_gpu() {
+    let test = pollster::block_on(electra::self_test::self_test(&gpu())).unwrap();
+    assert!(test.loss_error < 1e-5 && test.weight_error < 1e-5, "{test:?}");
+}
+
 #[test]
 fn every_class_equals_pytorch_on_the_cpu() {
     let folders = folders("model_", 13);
@@ -43,7 +57,7 @@ fn every_class_equals_pytorch_on_the_cpu() {
 #[test]
 #[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
 fn every_class_equals_pytorch_on_the_gpu() {
-    let device = electra::device::pick("wgpu").unwrap().device;
+    let device = gpu();
     let folders = folders("model_", 13);
     report(folders.iter().flat_map(|folder| check_model(folder, &device, GPU)));
 }
@@ -63,7 +77,7 @@ fn twenty_steps_equal_pytorch_s_on_the_cpu() {
 #[test]
 #[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
 fn twenty_steps_equal_pytorch_s_on_the_gpu() {
-    let device = electra::device::pick("wgpu").unwrap().device;
+    let device = gpu();
     let folders = folders("optim_", 4);
     report(folders.iter().flat_map(|folder| check_training(folder, &device)));
 }
@@ -314,7 +328,7 @@ impl ModuleMapper for IntoGradients {
 fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
     let shape = tensor.dims().to_vec();
     let data = pollster::block_on(tensor.into_data_async()).unwrap();
-    HostTensor { shape, values: data.into_vec().unwrap() }
+    HostTensor { shape, values: data.try_into_vec().unwrap() }
 }
 
 // ---------------------------------------------------------------------------------------------

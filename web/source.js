@@ -125,9 +125,10 @@ export async function fetchOrExplain(url) {
   try {
     return await fetch(url)
   } catch {
+    const own = new URL(url).origin === location.origin
     const remedy = navigator.onLine === false
       ? 'This machine is offline; connect it and try again.'
-      : 'Check the address and the connection; another site must also allow being read from this page (CORS).'
+      : own ? 'Check the connection and try again.' : 'Check the address and the connection; the other site must also allow being read from this page (CORS).'
     throw new Error(`${url}: could not be fetched\n  ${remedy}`)
   }
 }

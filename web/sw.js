@@ -5,7 +5,7 @@
 const CACHE = 'electra-page-__BUILD__'
 const SHELL = [
   './', 'style.css', 'favicon.svg', 'electra.js', 'source.js', 'device.js', 'worker.js', 'wasm/electra_wasm.js', 'samples/index.json',
-  ...['main', 'about', 'chart', 'detect', 'dom', 'finetune', 'format', 'model', 'results', 'run'].map(name => `app/${name}.js`),
+  ...['main', 'about', 'chart', 'detect', 'dom', 'finetune', 'format', 'model', 'results', 'run', 'samples'].map(name => `app/${name}.js`),
 ]
 
 self.addEventListener('install', event => {

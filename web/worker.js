@@ -78,7 +78,7 @@ function alone(call) {
 async function load(id, { source, device: wanted, wish, reason, engine }) {
   const chosen = await chooseDevice(wanted)
   const device = { kind: chosen.kind, name: chosen.name, software: chosen.software, reason: reason ?? chosen.reason, limits: chosen.limits, features: chosen.features, wish }
-  const onBytes = tally(id)
+  const onBytes = tally(id, [!engine && /\.wasm$/, !source.files && /\.(safetensors|zip)$/i].filter(Boolean))
   const [{ Session, module }, files] = await Promise.all([loadEngine(engine, onBytes), readSource(source, onBytes)])
   emit(id, { event: 'loading', stage: device.kind === 'webgpu' ? 'self-test' : 'start' })
   const made = await createSession(Session, device.kind)
@@ -119,14 +119,17 @@ async function createSession(Session, kind) {
   }
 }
 
-/** Adds up the bytes of all downloads and reports them, not more often than a person can see. */
-function tally(id) {
+/**
+ * Adds up the bytes of all downloads and reports them, not more often than a person can see. The total is not known
+ * before the large files, those that match `awaited`, have begun to arrive.
+ */
+function tally(id, awaited) {
   const files = new Map()
   let last = 0
   return progress => {
     files.set(progress.file, progress)
     const all = [...files.values()]
-    const known = all.every(file => file.total !== null)
+    const known = all.every(file => file.total !== null) && awaited.every(pattern => all.some(({ file }) => pattern.test(file)))
     const [loaded, total] = ['loaded', 'total'].map(key => all.reduce((sum, file) => sum + file[key], 0))
     if (performance.now() - last < PROGRESS_INTERVAL && loaded !== total) return
     last = performance.now()

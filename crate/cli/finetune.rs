@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use burn::tensor::Device;
 use electra::checkpoint::{self, ModelFiles};
 use electra::error::{Error, Result};
 use electra::finetune::{FinetuneOptions, Run, TrainPlan, start};
@@ -143,11 +144,14 @@ pub fn run(args: Args) -> Result<()> {
     args.check_output()?;
     let files = read_model(&args.model)?;
     let tokenizer = Tokenizer::from_files(&files).map_err(|e| super::at(&args.model, e))?;
+    // Before the device is opened: opening one takes a while.
+    args.options(args.seed).config.check()?;
+    let device = args.device.open()?.device;
     let stop = stop_flag();
     let mut best: Option<Trial> = None;
     let mut accuracies = Vec::new();
     for trial in 0..args.trials {
-        let trial = run_trial(&args, &files, &tokenizer, args.seed + trial, &stop)?;
+        let trial = run_trial(&args, &files, &tokenizer, args.seed + trial, &device, &stop)?;
         accuracies.push(trial.accuracy);
         if best.as_ref().is_none_or(|best| trial.accuracy > best.accuracy) {
             best = Some(trial);
@@ -180,14 +184,13 @@ fn run_trial(
     files: &ModelFiles,
     tokenizer: &Tokenizer,
     seed: u64,
+    device: &Device,
     stop: &AtomicBool,
 ) -> Result<Trial> {
     let train = read_rows(&args.train)?;
     let eval = args.eval.as_deref().map(read_rows).transpose()?;
     let options = args.options(seed);
-    options.config.check()?;
-    let device = args.device.open()?.device;
-    let run = start(files, tokenizer, &train, eval.as_ref(), options, &device)?;
+    let run = start(files, tokenizer, &train, eval.as_ref(), options, device)?;
     announce(&run.plan)?;
     let (run, last, log) = drive(run, stop)?;
     let architecture = Architecture::SequenceClassification;

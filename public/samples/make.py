@@ -40,10 +40,10 @@ KJV = ("apt", "sword-text-kjv", "14.3-1", "9f463f28ce665f6f528fc723179722bced880
 # ---- Packages -----------------------------------------------------------------------------------
 
 
-def run(*command, cwd):
+def run(*command, cwd, remedy="its registry must be reachable"):
     done = subprocess.run(command, cwd=cwd, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+        sys.exit(f"{' '.join(command)} failed ({remedy}):\n{done.stderr.strip()}")
 
 
 def fetch_pip(name, version, folder):
@@ -52,7 +52,7 @@ def fetch_pip(name, version, folder):
 
 
 def fetch_cargo(name, version, folder):
-    """Cargo has no download command: a project that names the crate makes it fetch, into a home of its own."""
+    """Cargo has no download command: a project that needs the crate makes it fetch."""
     (folder / "src").mkdir()
     (folder / "src/lib.rs").touch()
     manifest = f'[package]\nname = "fetch"\nedition = "2021"\n[dependencies]\n{name} = {{ version = "={version}", default-features = false }}\n'
@@ -63,7 +63,8 @@ def fetch_cargo(name, version, folder):
 
 def fetch_apt(name, version, folder):
     folder.chmod(0o777)  # apt downloads as a user of its own
-    run("apt-get", "download", f"{name}={version}", cwd=folder)
+    remedy = f"Debian moves its versions with its releases: snapshot.debian.org keeps {name} {version}"
+    run("apt-get", "download", f"{name}={version}", cwd=folder, remedy=remedy)
     return next(folder.iterdir())
 
 
@@ -131,7 +132,7 @@ def check_crate(folder, wanted, name):
 
 # Stems of words that have no place on a demonstration page, in rot13 so that this file stays clean.
 STEMS = """
-\\j*shp?x\\j* shx\\j* \\j*fuvg fuvg\\j* phag\\j* ovgpu\\j* onfgneq\\j* nff nffubyr\\j* nefr qvpx qvpxurnq\\j* pbpx pbpxf pbpxfhpx\\j*
+\\j*shpx\\j* shx(?:x?vat?|rq|f)? \\j*spx\\j* \\j*fuvg fuvg(?:f|r|gl|gvat?|va|vaavg|ybnq\\j*)? phag\\j* ovgpu\\j* onfgneq\\j* nff nffubyr\\j* nefr qvpx qvpxurnq\\j* pbpx pbpxf pbpxfhpx\\j*
 chff(?:l|vrf) juber\\j* fyhg\\j* cvff(?:rq|rf|vat|rgu)? jnax\\j* obyybk obyybpx\\j* avtt(?:n|re)\\j* snt sntf snttl snttbg\\j* sntybeq ergneq\\j*
 cbea\\j* ubeal ubeavrfg obbof? gvgf? cravf intvan\\j* kkk\\j* ahqr ahqvfg\\j* anxrq phz phzzvat qvyqb\\j* betnfz\\j* frk frkl frkvrfg frklpung frkhny
 rebgvp\\j* penc pencf penccl qnza qnzarq encr encrq encvat encvfg\\j* unegybg\\j*
@@ -238,9 +239,10 @@ def spam(packages, dropped):
 # ---- Acceptability and errors: the tests of a grammar checker --------------------------------------
 
 STRING = re.compile(r'"((?:[^"\\]|\\.)*)"|r(#*)"(.*?)"\2', re.DOTALL)
-CALL = re.compile(r"\b(assert_(?:suggestion_result|suggests_correction|good_and_bad_suggestions|no_lints|lint_count))\(")
+CALL = re.compile(r"\b(assert_(?:suggestion_result|suggests_correction|good_and_bad_suggestions))\(")
 # Matters of taste, spelling variants and layout: the "wrong" sentence of such a rule is good English.
 TASTE = {"Style", "Regionalism", "Readability", "Enhancement", "Redundancy", "Formatting", "WordChoice", "Nonstandard"}
+TASTE_RULES = {"spell_check", "four_digits", "two_digits", "disjoint_prefixes", "discourse_markers", "initialisms", "few_units_of_time_ago"}
 
 
 def unescape(literal: re.Match) -> str:
@@ -275,32 +277,25 @@ def first_string(source: str, whole: bool):
     return unescape(literal) if literal else None
 
 
-def rust_tests(code: str):
-    """(wrong, right) for a correction, (None, right) for a sentence without fault, (wrong, None) for one with."""
+def rust_corrections(code: str):
+    """(wrong, right) of each test that gives both as literal text."""
     for call in CALL.finditer(code):
         given = list(arguments(code, call.end()))
-        text = first_string(given[0], whole=True) if given else None
-        if text is None or len(given) < 2:
+        if len(given) < 3:
             continue
-        if call[1] == "assert_no_lints" or (call[1] == "assert_lint_count" and given[2] == "0"):
-            yield None, text
-        elif call[1] == "assert_lint_count" and given[2].isdigit():
-            yield text, None
-        elif call[1] != "assert_lint_count" and len(given) > 2:
-            # The third argument is the correction, or a list that begins with it.
-            right = first_string(given[2], whole=call[1] != "assert_good_and_bad_suggestions")
-            if right:
-                yield text, right
+        wrong = first_string(given[0], whole=True)
+        # The third argument is the correction, or a list that begins with it.
+        right = first_string(given[2], whole=call[1] != "assert_good_and_bad_suggestions")
+        if wrong and right:
+            yield wrong, right
 
 
-def weir_tests(code: str):
-    for line in code.splitlines():
-        verb, *given = line.split(None, 1)[:2] or [""]
-        texts = [unescape(m) for m in STRING.finditer(given[0])] if given else []
-        if verb == "test" and len(texts) == 2:
-            yield (texts[0], texts[1]) if texts[0] != texts[1] else (None, texts[0])
-        elif verb == "allows" and len(texts) == 1:
-            yield None, texts[0]
+def weir_corrections(code: str):
+    """The rules in Harper's own language have lines: test "wrong" "right"."""
+    for line in re.findall(r"^\s*test\s+(.*)", code, re.MULTILINE):
+        texts = [unescape(literal) for literal in STRING.finditer(line)]
+        if len(texts) == 2:
+            yield texts[0], texts[1]
 
 
 def rule_kind(code: str) -> str:
@@ -309,7 +304,7 @@ def rule_kind(code: str) -> str:
 
 
 def is_sentence(text) -> bool:
-    return text is None or (
+    return (
         4 <= words(text) <= 40
         and re.match(r"[A-Z“\"']", text) is not None
         and not re.search(r"\n|http|[`{}<>|*_#\\]|::|\$", text)
@@ -317,27 +312,28 @@ def is_sentence(text) -> bool:
     )
 
 
-def harper_tests(packages):
+def corrections(packages):
     """(rule, wrong, right) over all rules that are not a matter of taste, in the order of the files."""
     source = packages.folder(HARPER) / "src/linting"
+    readers = {".rs": rust_corrections, ".weir": weir_corrections}
     for file in sorted(source.rglob("*")):
-        if file.suffix not in (".rs", ".weir"):
+        rule = file.parent.name if file.stem == "mod" else file.stem
+        if file.suffix not in readers or rule in TASTE_RULES:
             continue
         code = file.read_text(encoding="utf-8")
         if rule_kind(code) in TASTE:
             continue
-        rule = file.parent.name if file.stem == "mod" else file.stem
-        for wrong, right in (rust_tests if file.suffix == ".rs" else weir_tests)(code):
+        for wrong, right in readers[file.suffix](code):
             if is_sentence(wrong) and is_sentence(right) and wrong != right:
                 yield rule, wrong, right
 
 
 def acceptability(packages, dropped):
-    """One side of each correction, chosen by its hash: a sentence and its twin of the other label would make
+    """One side of each correction, chosen by its hash: a sentence whose twin has the other label would make
     a random split unfair."""
     rows = []
-    for rule, wrong, right in harper_tests(packages):
-        take_wrong = right is None or (wrong is not None and int(spread(wrong), 16) % 2 == 0)
+    for rule, wrong, right in corrections(packages):
+        take_wrong = int(spread(wrong), 16) % 2 == 0
         rows.append(["unacceptable", wrong, rule] if take_wrong else ["acceptable", right, rule])
     rows = distinct(clean(rows, dropped), lambda row: row[1].lower(), dropped)
     return ["label", "sentence", "rule"], sorted(rows, key=lambda row: spread(row[1]))
@@ -349,7 +345,7 @@ def differ_in_one_word(left: str, right: str) -> bool:
 
 
 def errors(packages, dropped):
-    rows = ([w, r, rule] for rule, w, r in harper_tests(packages) if w and r and differ_in_one_word(w, r))
+    rows = ([w, r, rule] for rule, w, r in corrections(packages) if differ_in_one_word(w, r))
     rows = distinct(clean(rows, dropped), lambda row: row[0].lower(), dropped)
     return ["wrong", "right", "rule"], sorted(rows, key=lambda row: spread(row[0]))
 

@@ -2,11 +2,17 @@
 
 import { expect, ROWS, test } from './site.mjs'
 
+const SETTINGS = {
+  epochs: 5, batchSize: 8, maxSeqLength: 8, learningRate: 2e-3, seed: 1, dropout: 0, evalFraction: 0.25, evalEvery: 30, readEvery: 1,
+}
+
 for (const device of ['cpu', 'webgpu']) {
   test(`the whole flow on ${device}`, async ({ blank }) => {
-    const found = await blank.evaluate(wholeFlow, { device, rows: ROWS })
+    test.setTimeout(900_000)
+    const found = await blank.evaluate(wholeFlow, { device, rows: ROWS, settings: SETTINGS })
 
     expect(found.info.device.kind).toBe(device)
+    expect(found.info.device.self_test).toEqual(device === 'cpu' ? null : { loss_error: expect.any(Number), weight_error: expect.any(Number) })
     expect(found.info.parameters).toBeGreaterThan(1e5)
     expect(found.stages).toContain('download')
     expect(found.detection.tokens[0]).toBe('[CLS]')
@@ -23,15 +29,17 @@ for (const device of ['cpu', 'webgpu']) {
     expect(found.second.steps).toBe(30)
     const losses = found.second.losses.map(({ loss }) => loss)
     expect(losses).toHaveLength(30)
-    expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)) * 0.8)
-    expect(found.second.evaluations[0].step).toBe(0)
-    expect(found.second.evaluations.at(-1).step).toBe(30)
-    expect(found.evaluation.accuracy).toBeGreaterThan(0.8)
+    expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)) / 2)
+    expect(found.second.evaluations.map(({ step }) => step)).toEqual([0, 30])
+    expect(found.evaluation.accuracy).toBeGreaterThan(0.9)
     expect(found.evaluation.confusion_matrix.flat().reduce((sum, number) => sum + number)).toBe(ROWS.length)
 
+    // Loaded again on the CPU, whatever it was trained on, and compared with the first losses there.
     expect(found.zipType).toBe('application/zip')
     expect(found.labelsAgain).toEqual(['food', 'space'])
-    found.logits.forEach((row, index) => row.forEach((logit, label) => expect(found.logitsAgain[index][label]).toBeCloseTo(logit, 5)))
+    found.logits.forEach((row, index) => row.forEach((logit, label) => expect(Math.abs(found.logitsAgain[index][label] - logit)).toBeLessThan(device === 'cpu' ? 1e-5 : 1e-3)))
+    expect(found.cpuLosses).toHaveLength(5)
+    found.cpuLosses.forEach((loss, index) => expect(Math.abs(losses[index] - loss), `loss ${index + 1}`).toBeLessThan(1e-3))
   })
 }
 
@@ -40,56 +48,41 @@ function mean(numbers) {
 }
 
 /** Runs in the page. */
-async function wholeFlow({ device, rows }) {
+async function wholeFlow({ device, rows, settings }) {
   const { Electra } = await import('./electra.js')
   const stages = new Set()
   const model = await Electra.load('models/electra-tiny/', { device, onProgress: ({ stage }) => stages.add(stage) })
   const found = { info: model.info, stages: [...stages] }
-  found.detection = model.info.can_detect ? await model.detect('The chef ate the meal.') : null
-  found.inspection = await model.inspect(rows, { maxSeqLength: 16 })
+  found.detection = await model.detect('The chef ate the meal.')
+  found.inspection = await model.inspect(rows, { maxSeqLength: 8 })
 
   const stop = new AbortController()
-  const texts = ['the cheese looked large', 'the moon came too late']
+  const texts = ['cheese bread soup apple', 'moon star moon planet']
   found.first = await model.finetune({
-    train: rows, epochs: 5, batchSize: 8, maxSeqLength: 16, learningRate: 1e-3, seed: 1, evalFraction: 0.25, evalEvery: 30, dropout: 0, readEvery: 1,
-    signal: stop.signal,
+    ...settings, train: rows, signal: stop.signal,
     onPlan: plan => { found.plan = plan },
     onStep: ({ step }) => step === 10 && stop.abort(),
   })
   found.during = await model.predict(texts[0])
   found.second = await model.finetune({ resume: true })
-  found.evaluation = await model.evaluate(rows, { maxSeqLength: 16 })
+  found.evaluation = await model.evaluate(rows, { maxSeqLength: 8 })
   found.logits = (await model.predict(texts, { logits: true })).map(({ logits }) => logits)
-
   const zip = await model.export()
   found.zipType = zip.type
   model.dispose()
-  const again = await Electra.load(zip, { device })
+
+  const again = await Electra.load(zip, { device: 'cpu' })
   found.labelsAgain = again.info.labels
   found.logitsAgain = (await again.predict(texts, { logits: true })).map(({ logits }) => logits)
   again.dispose()
+
+  const fresh = await Electra.load('models/electra-tiny/', { device: 'cpu' })
+  const five = new AbortController()
+  const { losses } = await fresh.finetune({ ...settings, train: rows, signal: five.signal, onStep: ({ step }) => step === 5 && five.abort() })
+  found.cpuLosses = losses.slice(0, 5).map(({ loss }) => loss)
+  fresh.dispose()
   return found
 }
-
-test('the first five losses agree on CPU and WebGPU', async ({ blank }) => {
-  const [cpu, gpu] = await blank.evaluate(async rows => {
-    const { Electra } = await import('./electra.js')
-    const all = []
-    for (const device of ['cpu', 'webgpu']) {
-      const model = await Electra.load('models/electra-tiny/', { device })
-      const stop = new AbortController()
-      const { losses } = await model.finetune({
-        train: rows, batchSize: 8, maxSeqLength: 16, seed: 7, dropout: 0, evalFraction: 0.05, evalEvery: 1000, readEvery: 1,
-        signal: stop.signal, onStep: ({ step }) => step === 5 && stop.abort(),
-      })
-      all.push(losses.slice(0, 5).map(({ loss }) => loss))
-      model.dispose()
-    }
-    return all
-  }, ROWS)
-  expect(cpu).toHaveLength(5)
-  cpu.forEach((loss, index) => expect(Math.abs(loss - gpu[index])).toBeLessThan(1e-3))
-})
 
 test('a stopped and resumed run equals one that was never stopped', async ({ blank }) => {
   const [whole, parts] = await blank.evaluate(async rows => {
@@ -98,7 +91,7 @@ test('a stopped and resumed run equals one that was never stopped', async ({ bla
     for (const stopAt of [null, 4]) {
       const model = await Electra.load('models/electra-tiny/', { device: 'cpu' })
       const stop = new AbortController()
-      const options = { train: rows, epochs: 1, batchSize: 8, maxSeqLength: 16, seed: 3, evalEvery: 1000, readEvery: 1 }
+      const options = { train: rows, epochs: 1, batchSize: 8, maxSeqLength: 8, seed: 3, evalEvery: 1000, readEvery: 1 }
       let run = await model.finetune({ ...options, signal: stop.signal, onStep: ({ step }) => step === stopAt && stop.abort() })
       if (stopAt) {
         await model.predict('the moon')
@@ -120,7 +113,7 @@ test('pause holds the run and still answers', async ({ blank }) => {
     let steps = 0
     let reached
     const third = new Promise(resolve => { reached = resolve })
-    const run = model.finetune({ train: rows, epochs: 1, batchSize: 8, maxSeqLength: 16, evalEvery: 1000, onStep: ({ step }) => { steps = step; if (step === 3) reached() } })
+    const run = model.finetune({ train: rows, epochs: 1, batchSize: 8, maxSeqLength: 8, evalEvery: 1000, onStep: ({ step }) => { steps = step; if (step === 3) reached() } })
     await third
     const paused = await model.pause()
     // One more step may have been on its way.
@@ -182,7 +175,7 @@ test('errors say what is wrong and what to do', async ({ blank }) => {
   expect(errors.source).toContain('no model')
   expect(errors.device).toContain('cuda')
   expect(errors.zip).toMatch(/zip/)
-  expect(errors.files).toContain('config.json')
+  expect(errors.files).toMatch(/config\.json|tokenizer/)
   expect(errors.alive).toBe(ROWS.length)
   expect(errors.disposed).toContain('disposed')
   for (const text of Object.values(errors)) expect(String(text)).not.toMatch(/not ours|undefined|\[object/)

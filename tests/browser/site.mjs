@@ -9,13 +9,14 @@ export { expect }
 export const DIST = resolve(process.env.DIST ?? join(import.meta.dirname, '../../dist'))
 export const SHOTS = join(import.meta.dirname, '../test-results/screenshots')
 
-/** 64 rows that anyone can tell apart: eight openings of each kind with eight closings. */
-export const ROWS = (() => {
-  const kinds = { food: ['the soup', 'fresh bread', 'a ripe apple', 'the cheese'], space: ['the rocket', 'a bright star', 'the moon', 'a far planet'] }
-  const ends = ['was wonderful', 'is quite new', 'seemed very old', 'made us happy', 'came too late', 'looked large', 'cost nothing', 'is all we have']
-  const all = Object.entries(kinds).flatMap(([label, openings]) => openings.flatMap(opening => ends.map(end => ({ text: `${opening} ${end}`, label }))))
-  return all.map((_, index) => all[(index * 37) % all.length])
-})()
+/** 64 rows of four words each, where every word gives the label away: a random model learns it in thirty steps. */
+export const ROWS = Array.from({ length: 64 }, (_, index) => {
+  const kinds = { food: ['soup', 'bread', 'apple', 'cheese'], space: ['rocket', 'star', 'moon', 'planet'] }
+  const label = index % 2 ? 'space' : 'food'
+  // The row's number among its kind, written in base four with the kind's words as digits.
+  const word = digit => kinds[label][(index >> 1 >> 2 * digit) & 3]
+  return { text: [3, 2, 1, 0].map(word).join(' '), label }
+})
 
 export const CSV = ['text,label', ...ROWS.map(({ text, label }) => `"${text}",${label}`)].join('\n')
 

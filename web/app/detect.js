@@ -2,9 +2,11 @@
 
 import { at, make, say, settled, show } from './dom.js'
 import { percent } from './format.js'
+import { fetchSample, listSamples } from './samples.js'
 
 const PATIENCE = 250
 const SUSPICIOUS = 0.5
+const UNTRAINED = 'An untrained model cannot tell: it says about the same of every word.'
 const EXAMPLES = [
   'The chef ate the meal for forty hungry guests.',
   'She opened the door and walked into the banana.',
@@ -16,15 +18,17 @@ const EXAMPLES = [
 export function mountDetect(app) {
   const sentence = at('sentence')
   const read = () => detect(app, sentence.value.trim())
-  sentence.addEventListener('input', settled(PATIENCE, read))
-  at('examples').append(...EXAMPLES.map(text => {
-    const button = make('button', { type: 'button', className: 'example' }, text)
-    button.addEventListener('click', () => {
-      sentence.value = text
-      read()
-    })
-    return button
+  const take = (text, truth = '') => {
+    sentence.value = text
+    say('truth', truth)
+    read()
+  }
+  sentence.addEventListener('input', settled(PATIENCE, () => {
+    say('truth', '')
+    read()
   }))
+  at('examples').append(...EXAMPLES.map(text => exampleButton(text, () => take(text))))
+  mountErrors(take)
   return {
     ready(model) {
       showNotice(model.info)
@@ -35,6 +39,28 @@ export function mountDetect(app) {
       at('reading').setAttribute('aria-busy', 'true')
     },
   }
+}
+
+function exampleButton(text, onclick) {
+  return make('button', { type: 'button', className: 'example', onclick }, text)
+}
+
+/** Where the page comes with sentences that hold one wrong word, a button draws one of them. */
+async function mountErrors(take) {
+  const [sample] = await listSamples('detection').catch(() => [])
+  if (!sample) return
+  let rows = null
+  at('examples').append(exampleButton('Draw a real mistake', async () => {
+    rows ??= readPairs(await fetchSample(sample.file), sample.text)
+    const { wrong, right } = rows[Math.floor(Math.random() * rows.length)]
+    take(wrong, `It should read: ${right}`)
+  }))
+}
+
+function readPairs(bytes, wrongColumn) {
+  const [head, ...lines] = new TextDecoder().decode(bytes).split(/\r?\n/).filter(Boolean).map(line => line.split('\t'))
+  const [wrong, right] = [head.indexOf(wrongColumn), head.indexOf('right')]
+  return lines.map(cells => ({ wrong: cells[wrong], right: cells[right] }))
 }
 
 function showNotice(info) {
@@ -49,11 +75,12 @@ function showNotice(info) {
 
 async function detect(app, text) {
   const { model } = app
-  if (!model?.info.can_detect || !text) return render(text, null)
+  const info = model?.info
+  if (!info?.can_detect || !text) return render(text, null)
   try {
     const [found] = await model.detect([text])
     // By now the text may be another one; then its own answer is on the way.
-    if (at('sentence').value.trim() === text) render(text, found)
+    if (at('sentence').value.trim() === text) render(text, found, info.untrained)
   } catch (error) {
     if (app.model === model) showError(app, error)
   }
@@ -65,12 +92,12 @@ function showError(app, error) {
   say('verdict', `${error.message} ${error.remedy}`)
 }
 
-function render(text, found) {
+function render(text, found, untrained = false) {
   const words = found ? toWords(text, found) : []
   at('reading').setAttribute('aria-busy', String(!found && Boolean(text)))
   at('tokens').replaceChildren(...words.map(renderWord))
   show('scale', words.length > 0)
-  say('verdict', words.length ? verdict(words) + cutNotice(text, found) : '')
+  say('verdict', words.length ? (untrained ? UNTRAINED : verdict(words)) + cutNotice(text, found) : '')
 }
 
 /** Tokens with the text they stand for, those of one word together; special tokens are left out. */

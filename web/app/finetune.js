@@ -4,9 +4,10 @@ import { bar, histogram } from './chart.js'
 import { at, complain, make, say, settled, show, table } from './dom.js'
 import { count, plural } from './format.js'
 import { mountRun } from './run.js'
+import { fetchSample, listSamples, sourceOf } from './samples.js'
 
-const INDEX = 'samples/index.json'
 const PATIENCE = 400
+const PREFETCH_AFTER = 8000
 const SHOWN_LABELS = 12
 
 export function mountFinetune(app) {
@@ -57,12 +58,10 @@ function showSetup(visible) {
 
 async function mountSamples(choose) {
   try {
-    const response = await fetch(INDEX)
-    if (!response.ok) throw new Error()
-    const samples = (await response.json()).filter(sample => sample.task === 'classification')
+    const samples = await listSamples('classification')
     at('samples').append(...samples.map(sample => sampleCard(sample, choose)))
     // In a moment of rest, so that the sets are there without a network later.
-    if (!navigator.connection?.saveData) setTimeout(() => samples.forEach(sample => fetch(`samples/${sample.file}`).catch(() => {})), 8000)
+    if (!navigator.connection?.saveData) setTimeout(() => samples.forEach(({ file }) => fetchSample(file).catch(() => {})), PREFETCH_AFTER)
   } catch {
     at('samples').append(make('p', { className: 'fineprint' }, 'The bundled sets could not be fetched; your own file works all the same.'))
   }
@@ -74,9 +73,7 @@ function sampleCard(sample, choose) {
     complain('data-problem', null)
     say('data-line', 'Fetching…')
     try {
-      const response = await fetch(`samples/${sample.file}`)
-      if (!response.ok) throw new Error()
-      const bytes = new Uint8Array(await response.arrayBuffer())
+      const bytes = await fetchSample(sample.file)
       await choose({ table: { name: sample.file, bytes }, title: sample.title, file: sample.file, sample })
       showSource(sample)
     } catch {
@@ -89,7 +86,7 @@ function sampleCard(sample, choose) {
 }
 
 function showSource(sample) {
-  at('data-line').replaceChildren(`${sample.licence}. `, make('a', { href: `samples/${sample.file}.md` }, 'Where it comes from'))
+  at('data-line').replaceChildren(`${sample.licence}. `, make('a', { href: sourceOf(sample) }, 'Where it comes from'))
 }
 
 function mountOwnData(app, choose) {

@@ -1,0 +1,141 @@
+//! The kernels for GPUs, in CubeCL: WGSL in a browser and through wgpu, SPIR-V, MSL or CUDA
+//! where a build has those.
+
+use burn::backend::tensor::FloatTensor;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::prelude::*;
+
+use super::optimizer::{AdamFactors, OptimizerOps, PARTIAL_SUMS};
+
+#[cube(launch)]
+fn adam_kernel(
+    weight: &mut Tensor<f32>,
+    grad: &Tensor<f32>,
+    first: &mut Tensor<f32>,
+    second: &mut Tensor<f32>,
+    clip: &Tensor<f32>,
+    beta_1: f32,
+    rest_1: f32,
+    beta_2: f32,
+    rest_2: f32,
+    epsilon: f32,
+    step_size: f32,
+    root_scale: f32,
+    keep: f32,
+) {
+    let i = ABSOLUTE_POS;
+    if i >= weight.len() {
+        terminate!();
+    }
+    let g = grad[i] * clip[0];
+    let m = first[i] * beta_1 + g * rest_1;
+    let v = second[i] * beta_2 + g * g * rest_2;
+    first[i] = m;
+    second[i] = v;
+    weight[i] = weight[i] * keep - m / (v.sqrt() * root_scale + epsilon) * step_size;
+}
+
+#[cube(launch)]
+fn add_squares_kernel(
+    sums: &mut Tensor<f32>,
+    a: &Tensor<f32>,
+    b: &Tensor<f32>,
+    c: &Tensor<f32>,
+    d: &Tensor<f32>,
+    #[comptime] used: usize,
+) {
+    let i = ABSOLUTE_POS;
+    let threads = sums.len();
+    if i >= threads {
+        terminate!();
+    }
+    let mut sum = sums[i] + strided_squares(a, i, threads);
+    if used > 1 {
+        sum += strided_squares(b, i, threads);
+    }
+    if used > 2 {
+        sum += strided_squares(c, i, threads);
+    }
+    if used > 3 {
+        sum += strided_squares(d, i, threads);
+    }
+    sums[i] = sum;
+}
+
+#[cube]
+fn strided_squares(x: &Tensor<f32>, start: usize, stride: usize) -> f32 {
+    let mut sum = 0.0f32;
+    let mut i = start;
+    while i < x.len() {
+        sum += x[i] * x[i];
+        i += stride;
+    }
+    sum
+}
+
+/// A buffer that nobody else reads, so that a kernel may write into it.
+fn owned(tensor: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
+    let tensor = into_contiguous(tensor);
+    if tensor.can_mut() { tensor } else { tensor.copy() }
+}
+
+impl OptimizerOps for CubeBackend {
+    fn adam(
+        weight: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        first: FloatTensor<Self>,
+        second: FloatTensor<Self>,
+        clip: FloatTensor<Self>,
+        f: AdamFactors,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [weight, first, second] = [weight, first, second].map(owned);
+        let count = weight.meta.num_elements();
+        let cube_dim = CubeDim::new(&weight.client, count);
+        adam_kernel::launch(
+            &weight.client,
+            calculate_cube_count_elemwise(&weight.client, count, cube_dim),
+            cube_dim,
+            weight.clone().into_tensor_arg(),
+            into_contiguous(grad).into_tensor_arg(),
+            first.clone().into_tensor_arg(),
+            second.clone().into_tensor_arg(),
+            clip.into_tensor_arg(),
+            f.beta_1 as f32,
+            (1.0 - f.beta_1) as f32,
+            f.beta_2 as f32,
+            (1.0 - f.beta_2) as f32,
+            f.epsilon as f32,
+            f.step_size as f32,
+            f.root_scale as f32,
+            f.keep as f32,
+        );
+        (weight, first, second)
+    }
+
+    fn add_squares(
+        sums: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        c: FloatTensor<Self>,
+        d: FloatTensor<Self>,
+        used: usize,
+    ) -> FloatTensor<Self> {
+        let sums = owned(sums);
+        let cube_dim = CubeDim::new(&sums.client, PARTIAL_SUMS);
+        let [a, b, c, d] = [a, b, c, d].map(|x| into_contiguous(x).into_tensor_arg());
+        add_squares_kernel::launch(
+            &sums.client,
+            calculate_cube_count_elemwise(&sums.client, PARTIAL_SUMS, cube_dim),
+            cube_dim,
+            sums.clone().into_tensor_arg(),
+            a,
+            b,
+            c,
+            d,
+            used,
+        );
+        sums
+    }
+}

@@ -1,0 +1,30 @@
+//! Sharing rows out over the cores.
+
+/// Elements that are worth a thread's while.
+pub const CHUNK: usize = 1 << 14;
+
+/// Runs `work` on every item, in parallel where there are threads, and keeps the order.
+#[cfg(not(target_family = "wasm"))]
+pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
+    use rayon::prelude::*;
+    items.into_par_iter().map(work).collect()
+}
+
+/// Runs `work` on every item.
+#[cfg(target_family = "wasm")]
+pub fn map<T, R>(items: Vec<T>, work: impl Fn(T) -> R) -> Vec<R> {
+    items.into_iter().map(work).collect()
+}
+
+/// Σ f(i), in eight running sums so that the compiler can use vector registers.
+#[inline]
+pub fn sum(length: usize, f: impl Fn(usize) -> f32) -> f32 {
+    let mut sums = [0f32; 8];
+    let whole = length - length % 8;
+    for start in (0..whole).step_by(8) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += f(start + lane);
+        }
+    }
+    (whole..length).fold(sums.iter().sum(), |sum, i| sum + f(i))
+}

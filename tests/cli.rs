@@ -1,0 +1,23 @@
+//! The real binary in a fresh folder: what a person types, and what comes back.
+//!
+//! Every run checks the contract of the command line: stdout holds JSON lines only, a failure says
+//! `error:`, ends with 1 (2 for wrong usage), never panics, and leaves no file behind.
+
+#[path = "cli/bad_data.rs"]
+mod bad_data;
+#[path = "cli/bad_models.rs"]
+mod bad_models;
+#[path = "cli/convert.rs"]
+mod convert;
+#[path = "cli/finetune.rs"]
+mod finetune;
+#[path = "cli/outputs.rs"]
+mod outputs;
+#[path = "cli/predict.rs"]
+mod predict;
+#[path = "cli/usage.rs"]
+mod usage;
+#[path = "cli/weights.rs"]
+mod weights;
+#[path = "cli/workplace.rs"]
+mod workplace;
