@@ -297,6 +297,7 @@ web() {
   rm -rf "$new"
   mkdir "$new"
   cp -R "$root/web/." "$root/public/." "$new/"
+  cp "$root"/LICENSE-* "$new/"
   bind_wasm "$new"
   stamp_service_worker "$new"
   rm -rf "$root/dist"
@@ -400,7 +401,7 @@ test_rust() {
   need_rust_component clippy clippy
   cargo_native clippy --locked --release --all-targets -- -D warnings
   section "Rust: tests" "mend the failed tests; a part of them runs with: cargo test --release NAME"
-  if [ "$(uname -s)" = Linux ]; then cargo_on_lavapipe test --locked --release
+  if [ "$(uname -s)" = Linux ]; then cargo_on_lavapipe test --locked --release -- --include-ignored
   else cargo_native test --locked --release
   fi
 }
@@ -413,7 +414,7 @@ test_browser() {
   need_node_packages
   need_chromium
   section "Browser: tests" "mend the failed tests; pictures and traces lie in tests/test-results"
-  (cd "$root/tests" && npm test)
+  (cd "$root/tests" && ELECTRA_BIN=$native_target/release/electra npm test)
 }
 
 run_tests() {

@@ -126,6 +126,10 @@ pub async fn save_as(
     let word = if dtype == Dtype::F16 { "float16" } else { "float32" };
     config.other.insert("dtype".into(), word.into());
     let tensors = tensors(model).await?;
+    let too_large = |t: &HostTensor| t.values.iter().any(|v| f16::from_f32(*v).is_infinite());
+    if let Some((name, _)) = tensors.iter().find(|(_, t)| dtype == Dtype::F16 && too_large(t)) {
+        return Err(Error::new(name, "holds values that f16 has no room for").fix("Write f32."));
+    }
     Ok(ModelFiles::from([
         ("config.json".to_string(), config.to_json()),
         ("model.safetensors".to_string(), to_safetensors(&tensors, dtype)),
@@ -307,7 +311,7 @@ fn fill(model: Electra, weights: &mut Weights, fresh: Option<Fresh>) -> Result<E
     }
     let file = weights.file.clone();
     Err(Error::new(file, list(&problems))
-        .fix("config.json and the weights do not belong together."))
+        .fix("Either config.json and the weights do not belong together, or the file is damaged."))
 }
 
 impl Fill<'_> {
@@ -323,6 +327,10 @@ impl Fill<'_> {
                 self.problems.push(format!("{name} has shape {found:?}, expected {wanted:?}"));
                 None
             }
+            Some(tensor) if tensor.values.iter().any(|value| !value.is_finite()) => {
+                self.problems.push(format!("{name} holds values that are not finite"));
+                None
+            }
             Some(tensor) if self.at.is_linear_weight() => Some(tensor.transposed().values),
             Some(tensor) => Some(tensor.values),
             None => self.draw(&name, shape),
@@ -330,6 +338,10 @@ impl Fill<'_> {
     }
 
     fn draw(&mut self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
+        // Nothing is drawn for a network that cannot be used: its size may be nonsense, too.
+        if !self.problems.is_empty() {
+            return None;
+        }
         let allowed = |fresh: &Fresh| !(fresh.only_head && name.starts_with("electra."));
         let Some(fresh) = self.fresh.filter(allowed) else {
             self.problems.push(format!("{name} is missing"));
@@ -574,7 +586,10 @@ pub fn write_folder(path: &std::path::Path, files: &ModelFiles) -> Result<()> {
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     }
     if !path.exists() {
-        return std::fs::rename(temporary.keep(), path).map_err(failed);
+        std::fs::rename(temporary.path(), path).map_err(failed)?;
+        // It has moved: there is nothing left to remove.
+        let _ = temporary.keep();
+        return Ok(());
     }
     for name in files.keys() {
         std::fs::rename(temporary.path().join(name), path.join(name)).map_err(failed)?;
@@ -605,7 +620,9 @@ pub fn read_zip(name: &str, bytes: &[u8]) -> Result<ModelFiles> {
         }
         let mut content = Vec::new();
         entry.take(LIMIT).read_to_end(&mut content).map_err(|e| damaged(&e))?;
-        files.insert(base, content);
+        if files.insert(base.clone(), content).is_some() {
+            return Err(damaged(&format_args!("it holds {base} twice")));
+        }
     }
     if files.is_empty() {
         return Err(damaged(&"no config.json, model.safetensors or vocab.txt inside"));

@@ -1,14 +1,22 @@
 //! The commands, a file each.
 
-use std::io::Write;
+use std::fmt::Display;
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
 use electra::checkpoint::{self, ModelFiles};
+use electra::config::ElectraConfig;
 use electra::dataset::{ColumnChoice, Table, read_table};
 use electra::device::{self, Picked};
 use electra::error::{Error, Result};
+use electra::finetune::check_length;
+use electra::heads::num_labels;
 use electra::self_test::self_test;
+use electra::train::FinetuneConfig;
 use serde::Serialize;
 
 mod bench;
@@ -93,8 +101,49 @@ impl DeviceArg {
                 Err(error) => return Err(error),
             }
         }
-        eprintln!("device: {} ({}): {}", picked.kind, picked.name, picked.reason);
+        say(format_args!("device: {} ({}): {}", picked.kind, picked.name, picked.reason));
         Ok(picked)
+    }
+}
+
+/// Reads a number of this range; `words` say what it must be.
+fn within<T: FromStr + PartialOrd>(
+    range: impl RangeBounds<T> + Clone,
+    words: &'static str,
+) -> impl Fn(&str) -> std::result::Result<T, String> + Clone {
+    move |word| {
+        let number = word.parse::<T>().ok().filter(|number| range.contains(number));
+        number.ok_or_else(|| format!("must be {words}"))
+    }
+}
+
+/// What batches may hold: the limit is far above any use, and far below an overflow.
+fn batch_size(word: &str) -> std::result::Result<usize, String> {
+    within(1..=65536, "a whole number from 1 to 65536")(word)
+}
+
+/// The length asked for, or the usual one where the model has positions for it.
+fn max_seq_length(asked: Option<usize>, config: &ElectraConfig) -> Result<usize> {
+    let usual = FinetuneConfig::default().max_seq_length;
+    let length = asked.unwrap_or(usual.min(config.max_position_embeddings));
+    let named = |e| Error { place: "--max-seq-length".into(), ..e };
+    check_length(length, config).map_err(named)?;
+    Ok(length)
+}
+
+/// The names of a classifier's classes; numbered where the model has none, as transformers does.
+fn class_names(config: &ElectraConfig) -> Vec<String> {
+    let numbered = || (0..num_labels(config)).map(|i| format!("LABEL_{i}")).collect();
+    config.labels().unwrap_or_else(numbered)
+}
+
+/// What the logits of a classification head stand for, in the words of transformers.
+fn problem_type(config: &ElectraConfig) -> &'static str {
+    match config.problem_type.as_deref() {
+        Some("multi_label_classification") => "multi_label_classification",
+        Some("regression") => "regression",
+        _ if num_labels(config) == 1 => "regression",
+        _ => "single_label_classification",
     }
 }
 
@@ -105,21 +154,25 @@ fn read_model(path: &Path) -> Result<ModelFiles> {
 /// Says in which folder a file of an error is.
 fn at(path: &Path, error: Error) -> Error {
     let inside = path.display().to_string();
-    match error.place.starts_with(&inside) {
+    let rest = error.place.strip_prefix(&inside);
+    match rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', ','])) {
         true => error,
         false => Error { place: format!("{inside}, {}", error.place), ..error },
     }
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| Error::new(path.display(), format!("cannot be read ({e})")))
+    std::fs::read(path).map_err(|e| {
+        Error::new(path.display(), format!("cannot be read ({e})"))
+            .fix("Check that the file is there and that you may read it.")
+    })
 }
 
 fn read_rows(path: &Path) -> Result<Table> {
     read_table(&path.display().to_string(), &read_file(path)?)
 }
 
-/// `-` or nothing is standard input.
+/// `-` or nothing is standard input. A byte order mark is no part of the text.
 fn read_input(path: Option<&Path>) -> Result<String> {
     let place = path.map_or("standard input".into(), |p| p.display().to_string());
     let bytes = match path.filter(|p| *p != Path::new("-")) {
@@ -131,36 +184,128 @@ fn read_input(path: Option<&Path>) -> Result<String> {
             bytes
         }
     };
-    String::from_utf8(bytes).map_err(|e| {
-        let valid = e.utf8_error().valid_up_to();
-        Error::new(place, format!("is not UTF-8 (byte {valid})")).fix("Save it as UTF-8.")
-    })
+    let text = std::str::from_utf8(&bytes).map_err(|e| {
+        let valid = e.valid_up_to();
+        let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
+        Error::new(place, format!("is not UTF-8 (line {line}, byte {valid} of the file)"))
+            .fix("Save it as UTF-8.")
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_string())
+}
+
+/// A line on stderr. That nobody reads it is no reason to stop.
+pub fn say(words: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{words}");
+}
+
+fn to_line(value: &impl Serialize) -> Result<String> {
+    let line = serde_json::to_string(value).map_err(|e| Error::new("result", e))?;
+    Ok(line + "\n")
+}
+
+/// One JSON line on stdout; `false` where nobody reads any more.
+fn try_print_line(value: &impl Serialize) -> Result<bool> {
+    match std::io::stdout().write_all(to_line(value)?.as_bytes()) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Error::new("standard output", format!("cannot be written ({e})"))),
+    }
 }
 
 /// One JSON line on stdout. A reader that went away ends the program quietly.
 fn print_line(value: &impl Serialize) -> Result<()> {
-    let line = serde_json::to_string(value).map_err(|e| Error::new("result", e))?;
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        result => result.map_err(|e| Error::new("standard output", e)),
+    if !try_print_line(value)? {
+        std::process::exit(0);
     }
+    Ok(())
+}
+
+fn unwritable(path: &Path, e: std::io::Error) -> Error {
+    Error::new(path.display(), format!("cannot be written ({e})"))
+        .fix("Check that the place exists, is yours, and has room.")
+}
+
+/// Looks at an output folder before there is work to lose.
+fn check_folder(path: &Path, overwrite: bool) -> Result<()> {
+    if path.symlink_metadata().is_ok() && !path.is_dir() {
+        return Err(Error::new(path.display(), "is there and is no folder")
+            .fix("Choose another output folder."));
+    }
+    let used = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    if used && !overwrite {
+        return Err(Error::new(path.display(), "the output folder is not empty")
+            .fix("Choose another one, or pass --overwrite."));
+    }
+    if path.is_dir() {
+        check_room(path, path)?;
+    }
+    // What is not there yet is made on the way.
+    let above = path.ancestors().skip(1).find(|folder| folder.exists());
+    check_room(above.unwrap_or(Path::new(".")), path)
+}
+
+/// Makes a file in `folder`, which goes away at once, to see whether `path` can be written.
+fn check_room(folder: &Path, path: &Path) -> Result<()> {
+    tempfile::tempfile_in(folder).map(drop).map_err(|e| unwritable(path, e))
+}
+
+/// `-` is standard output.
+fn output_file(output: Option<&PathBuf>) -> Option<&Path> {
+    output.map(PathBuf::as_path).filter(|path| *path != Path::new("-"))
+}
+
+/// Looks at an output file before there is work to lose.
+fn check_file(output: Option<&PathBuf>) -> Result<()> {
+    let Some(path) = output_file(output) else { return Ok(()) };
+    if path.is_dir() {
+        return Err(Error::new(path.display(), "is a folder").fix("Give the name of a file."));
+    }
+    plain_file(path).map_or(Ok(()), |file| check_room(folder_of(&file), path))
+}
+
+/// The file to replace as a whole. `None` where the path must be written through: it is a
+/// device, a pipe, or a link to nowhere.
+fn plain_file(path: &Path) -> Option<PathBuf> {
+    match path.canonicalize() {
+        Ok(file) => file.is_file().then_some(file),
+        Err(_) => (!path.is_symlink()).then(|| path.to_path_buf()),
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// JSON lines into a file that is there whole or not at all, or to stdout.
 fn write_lines(output: Option<&PathBuf>, values: &[impl Serialize]) -> Result<()> {
-    let Some(path) = output.filter(|p| p.as_path() != Path::new("-")) else {
+    let Some(path) = output_file(output) else {
         return values.iter().try_for_each(print_line);
     };
-    let failed = |e: std::io::Error| Error::new(path.display(), format!("cannot be written ({e})"));
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
-    for value in values {
-        let line = serde_json::to_string(value).map_err(|e| Error::new("result", e))?;
-        writeln!(file, "{line}").map_err(failed)?;
-    }
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
+    let failed = |e| unwritable(path, e);
+    let Some(file) = plain_file(path) else {
+        let mut through = File::create(path).map_err(failed)?;
+        return put_lines(&mut through, path, values);
+    };
+    let mut temporary = temporary_in(folder_of(&file)).map_err(failed)?;
+    put_lines(temporary.as_file_mut(), path, values)?;
+    temporary.as_file().sync_all().map_err(failed)?;
+    temporary.persist(file).map_err(|e| failed(e.error))?;
     Ok(())
+}
+
+fn put_lines(file: &mut File, path: &Path, values: &[impl Serialize]) -> Result<()> {
+    for value in values {
+        file.write_all(to_line(value)?.as_bytes()).map_err(|e| unwritable(path, e))?;
+    }
+    Ok(())
+}
+
+/// With the permissions that files get here: alone, a temporary one is its owner's only.
+fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
 }
 
 /// A bar on a terminal; nothing where stderr is a file.

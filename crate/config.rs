@@ -162,7 +162,7 @@ impl ElectraConfig {
         })
     }
 
-    /// The class labels in the order of the logits, if the file names any.
+    /// The class labels in the order of the logits, if the file names any and all of them.
     pub fn labels(&self) -> Option<Vec<String>> {
         let map = self.id2label.as_ref()?;
         let name = |i: usize| map.get(&i.to_string()).and_then(Value::as_str).map(String::from);
@@ -225,11 +225,18 @@ impl ElectraConfig {
                 return wrong(field, "must be from 0 up to, but not including, 1".into());
             }
         }
+        if self.id2label.is_some() && !self.labels().is_some_and(|labels| distinct(&labels)) {
+            return wrong("id2label", "must name the labels \"0\", \"1\", .., each another".into());
+        }
         if !(self.layer_norm_eps > 0.0 && self.initializer_range > 0.0) {
             return wrong("layer_norm_eps, initializer_range", "must be above 0".into());
         }
         Ok(())
     }
+}
+
+fn distinct(labels: &[String]) -> bool {
+    labels.iter().collect::<std::collections::HashSet<_>>().len() == labels.len()
 }
 
 #[cfg(test)]

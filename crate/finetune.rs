@@ -200,7 +200,9 @@ pub fn start(
     settings.check()?;
     let mut config = checkpoint::read_config(files)?;
     check_length(settings.max_seq_length, &config)?;
-    let (train_set, eval_set) = sets(train, eval, &choice, &settings)?;
+    let own = own_labels(&config)?;
+    let (train_set, eval_set) = sets(train, eval, &choice, &settings, own)?;
+    check_pairs(&train_set, &config)?;
     set_task(&mut config, &train_set.labels, settings.dropout);
     let seed = settings.seed;
     let loaded = load(files, config, &train_set.labels, seed, device)?;
@@ -221,26 +223,65 @@ fn sets(
     eval: Option<&Table>,
     choice: &ColumnChoice,
     settings: &FinetuneConfig,
+    own: Option<Vec<String>>,
 ) -> Result<(Classification, Classification)> {
-    let columns = choose_columns(train, choice)?;
-    if columns.label.is_none() {
-        let found = format!("no label column among {}", train.columns.join(", "));
-        return Err(
-            Error::new("training data", found).fix("Name it: --label-column or labelColumn.")
-        );
+    let mut train_set = labelled(train, choice, None)?;
+    // Trained before on these labels: the weights of the head stand in the model's order.
+    let same = |own: &Vec<String>| {
+        own.len() == train_set.labels.len() && own.iter().all(|l| train_set.labels.contains(l))
+    };
+    if let Some(own) = own.filter(same) {
+        train_set = labelled(train, choice, Some(&own))?;
     }
-    let train_set = classification(train, &columns, None)?;
     let Some(eval) = eval else {
+        let train_table = train;
         let (train, eval) = train_eval_split(train_set, settings.eval_fraction, settings.seed);
         if eval.examples.is_empty() {
-            return Err(Error::new("training data", "there are too few rows to hold some out")
+            return Err(Error::new(&train_table.name, "there are too few rows to hold some out")
                 .fix("Add rows, or give an evaluation file."));
         }
         return Ok((train, eval));
     };
-    let eval_columns = choose_columns(eval, choice)?;
-    let eval_set = classification(eval, &eval_columns, Some(&train_set.labels))?;
+    let mut eval_set = labelled(eval, choice, Some(&train_set.labels))?;
+    for problem in &mut eval_set.skipped {
+        problem.reason = format!("{} ({})", problem.reason, eval.name);
+    }
     Ok((train_set, eval_set))
+}
+
+/// The labelled rows of a table; `labels` as in [`classification`].
+///
+/// # Errors
+/// There is no label column, or no row can be used; the error names the file.
+pub fn labelled(
+    table: &Table,
+    choice: &ColumnChoice,
+    labels: Option<&[String]>,
+) -> Result<Classification> {
+    let inside = |e: Error| Error { place: format!("{}, {}", table.name, e.place), ..e };
+    let columns = choose_columns(table, choice).map_err(inside)?;
+    if columns.label.is_none() {
+        let problem = format!("no label column among {}", table.columns.join(", "));
+        return Err(Error::new(&table.name, problem)
+            .fix("Name it: --label-column, or labelColumn in the browser."));
+    }
+    classification(table, &columns, labels).map_err(inside)
+}
+
+/// The labels of a model that classifies already.
+fn own_labels(config: &ElectraConfig) -> Result<Option<Vec<String>>> {
+    let classifies = Architecture::of(config)? == Architecture::SequenceClassification;
+    Ok(config.labels().filter(|_| classifies))
+}
+
+/// # Errors
+/// There are pairs, and the model has an embedding for one segment only.
+pub fn check_pairs(set: &Classification, config: &ElectraConfig) -> Result<()> {
+    if config.type_vocab_size > 1 || set.examples.iter().all(|example| example.pair.is_none()) {
+        return Ok(());
+    }
+    Err(Error::new("config.json, type_vocab_size", "1: this model takes no pairs of texts")
+        .fix("Use single texts, or another model."))
 }
 
 /// The classifier to train: the folder's own where it has these labels, else a fresh head on

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            cli::say(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }

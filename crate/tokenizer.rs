@@ -417,10 +417,20 @@ impl SpecialNames {
 }
 
 fn read_tokenizer_json(bytes: &[u8], config: &Map<String, Value>) -> Result<tokenizers::Tokenizer> {
-    let mut tokenizer = tokenizers::Tokenizer::from_bytes(bytes).map_err(|cause| {
+    let damaged = |cause: &dyn std::fmt::Display| {
         Error::new(TOKENIZER, cause)
             .fix("Download the file again, or leave it out and give vocab.txt.")
-    })?;
+    };
+    let mut pieces: Value = serde_json::from_slice(bytes).map_err(|cause| damaged(&cause))?;
+    // The crate panics on damaged ones of these two; ELECTRA needs neither.
+    if pieces["normalizer"].to_string().contains("\"Precompiled\"") {
+        return Err(damaged(&"a Precompiled normalizer is not ELECTRA's"));
+    }
+    if let Some(decoder) = pieces.get_mut("decoder") {
+        *decoder = Value::Null;
+    }
+    let parsed = tokenizers::Tokenizer::from_bytes(pieces.to_string());
+    let mut tokenizer = parsed.map_err(|cause| damaged(&cause))?;
     let named = ["do_lower_case", "strip_accents", "tokenize_chinese_chars"]
         .iter()
         .any(|key| config.contains_key(*key));

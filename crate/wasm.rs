@@ -12,10 +12,10 @@ use wasm_bindgen::prelude::*;
 
 use crate::batch::Features;
 use crate::checkpoint::{self, Loaded, ModelFiles};
-use crate::dataset::{ColumnChoice, Table, choose_columns, classification, read_table};
+use crate::dataset::{ColumnChoice, Table, read_table};
 use crate::device;
 use crate::error::{Error, Result};
-use crate::finetune::{self, FinetuneOptions, check_vocabulary};
+use crate::finetune::{self, FinetuneOptions, check_pairs, check_vocabulary};
 use crate::heads::{Architecture, Electra};
 use crate::predict;
 use crate::self_test::{SelfTest, self_test};
@@ -172,11 +172,16 @@ impl Session {
         let positions = loaded.config.max_position_embeddings;
         let architecture = loaded.architecture;
         let is_classifier = architecture == Architecture::SequenceClassification;
+        let labels = match &self.run {
+            Some((_, config)) => config.labels(),
+            None if is_classifier => loaded.config.labels(),
+            None => None,
+        };
         Ok(json!({
             "architecture": architecture.name(&loaded.config),
             "parameters": loaded.model.num_params(),
             "config": loaded.config,
-            "labels": is_classifier.then(|| loaded.config.labels()).flatten(),
+            "labels": labels,
             "can_detect": architecture == Architecture::PreTraining,
             "can_predict": is_classifier || self.run.is_some(),
             "untrained": loaded.config.untrained,
@@ -208,8 +213,8 @@ impl Session {
         let options = FinetuneOptions::from_json(from_js(options)?)?;
         let (model, labels, max_seq_length) = self.classifier()?;
         let table = read_data(data)?;
-        let columns = choose_columns(&table, &options.columns)?;
-        let set = classification(&table, &columns, Some(&labels))?;
+        let set = finetune::labelled(&table, &options.columns, Some(&labels))?;
+        check_pairs(&set, &self.opened()?.loaded.config)?;
         let max_seq_length = options.config.max_seq_length.min(max_seq_length);
         let features = task::features(&self.opened()?.tokenizer, &set.examples, max_seq_length)?;
         let batch_size = options.config.batch_size;
@@ -223,8 +228,12 @@ impl Session {
         let keep_logits = from_js(options)?.get("logits").and_then(Value::as_bool) == Some(true);
         let (model, labels, max_seq_length) = self.classifier()?;
         let tokenizer = &self.opened()?.tokenizer;
+        let segments = self.opened()?.loaded.config.type_vocab_size;
         let encode = |(row, input): (usize, &TextInput)| {
             let (text, pair) = input.parts();
+            if pair.is_some() && segments < 2 {
+                return Err(Error::new("text_pair", "this model takes no pairs of texts"));
+            }
             let encoding =
                 tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
             Ok(Features::new(row, &encoding, None))

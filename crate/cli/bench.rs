@@ -13,25 +13,28 @@ use electra::optim::{Optimizer, OptimizerConfig};
 use electra::tasks::classification;
 use serde_json::json;
 
-use super::{DeviceArg, print_line};
+use super::{DeviceArg, batch_size, print_line, within};
 
 /// Time a model of random weights
 ///
 /// Prints one JSON object: milliseconds a step, tokens and floating-point operations a second.
 #[derive(clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// tiny, small, base or large
     #[arg(long, value_name = "P", default_value = "small")]
     preset: String,
     #[arg(long, default_value = "finetune", value_parser = ["infer", "finetune"])]
     mode: String,
-    #[arg(long, value_name = "N", default_value_t = 8)]
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = batch_size)]
     batch_size: usize,
     /// Tokens of a text
-    #[arg(long, value_name = "N", default_value_t = 64)]
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = within(1usize.., "a whole number above 0"))]
     seq: usize,
     /// Timed steps, after two to warm up
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10,
+        value_parser = within(1..=1_000_000usize, "a whole number from 1 to 1000000"))]
     steps: usize,
     #[command(flatten)]
     device: DeviceArg,
@@ -40,12 +43,10 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     let mut config = ElectraConfig::preset(&args.preset)?;
     config.set_labels(&["0", "1"].map(String::from));
-    if args.seq == 0 || args.seq > config.max_position_embeddings || args.batch_size == 0 {
-        let limit = config.max_position_embeddings;
-        return Err(Error::new(
-            "--seq, --batch-size",
-            format!("must be 1 to {limit}, and at least 1"),
-        ));
+    let limit = config.max_position_embeddings;
+    if args.seq > limit {
+        return Err(Error::new("--seq", format!("{} is more than {limit} positions", args.seq))
+            .fix(format!("Choose {limit} or less.")));
     }
     let picked = args.device.open()?;
     let finetune = args.mode == "finetune";
@@ -89,7 +90,7 @@ fn examples(args: &Args, config: &ElectraConfig, step: usize) -> Vec<Features> {
 fn time<T>(args: &Args, mut step: impl FnMut(usize) -> Result<T>) -> Result<Vec<f64>> {
     const WARM_UP: usize = 2;
     let mut times = Vec::new();
-    for i in 0..WARM_UP + args.steps.max(1) {
+    for i in 0..WARM_UP + args.steps {
         let start = Instant::now();
         step(i)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);

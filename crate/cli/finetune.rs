@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use electra::checkpoint::{self, ModelFiles};
+use electra::checkpoint::{self, FILE_NAMES, ModelFiles};
+use electra::config::ElectraConfig;
+use electra::dataset::Table;
 use electra::error::{Error, Result};
 use electra::finetune::{FinetuneOptions, Run, TrainPlan, start};
 use electra::heads::Architecture;
@@ -15,16 +17,22 @@ use electra::tokenizer::Tokenizer;
 use electra::train::{FinetuneConfig, Freeze, Progress, StepStats};
 use serde_json::{Value, json};
 
-use super::{ColumnArgs, DeviceArg, print_line, progress_bar, read_model, read_rows};
+use super::{
+    ColumnArgs, DeviceArg, at, batch_size, check_folder, max_seq_length, progress_bar, read_model,
+    read_rows, say, to_line, try_print_line, within,
+};
 
 /// Fine-tune a model on labelled text
 ///
 /// Reads CSV, TSV and JSON lines. Prints the plan, an evaluation before, during and after
 /// training, and the result, one JSON object a line.
 #[derive(clap::Args)]
-#[command(after_help = "Example:
+#[command(
+    allow_negative_numbers = true,
+    after_help = "Example:
   electra finetune --model public/models/electra-tiny --task classification \\
-      --train public/samples/topic.tsv --output topic-model --epochs 6")]
+      --train public/samples/topic.tsv --output topic-model --epochs 6"
+)]
 pub struct Args {
     /// The model folder to start from: any ELECTRA in Hugging Face format
     #[arg(long, value_name = "DIR")]
@@ -45,42 +53,51 @@ pub struct Args {
     #[arg(long)]
     overwrite: bool,
     /// Passes over the training data
-    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().epochs)]
+    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().epochs,
+        value_parser = within(f64::MIN_POSITIVE..=f64::MAX, "a number above 0"))]
     epochs: f64,
-    #[arg(long, value_name = "N", default_value_t = FinetuneConfig::default().batch_size)]
+    #[arg(long, value_name = "N", default_value_t = FinetuneConfig::default().batch_size,
+        value_parser = batch_size)]
     batch_size: usize,
     /// Batches averaged into one update
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch_size)]
     accumulate: usize,
-    /// Texts are cut to that many tokens, [CLS] and [SEP] included
-    #[arg(long, value_name = "N", default_value_t = FinetuneConfig::default().max_seq_length)]
-    max_seq_length: usize,
+    /// Texts are cut to that many tokens, [CLS] and [SEP] included; 128 by default, less where
+    /// the model takes less
+    #[arg(long, value_name = "N", value_parser = within(4usize.., "a whole number above 3"))]
+    max_seq_length: Option<usize>,
     /// The peak learning rate
-    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().learning_rate)]
+    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().learning_rate,
+        value_parser = within(f64::MIN_POSITIVE..=1.0, "a number above 0 and at most 1"))]
     learning_rate: f64,
     /// The share of updates over which the learning rate rises
-    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().warmup)]
+    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().warmup,
+        value_parser = within(0.0..=1.0f64, "a number from 0 to 1"))]
     warmup: f64,
-    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().weight_decay)]
+    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().weight_decay,
+        value_parser = within(0.0..=f64::MAX, "a number, 0 or above"))]
     weight_decay: f64,
     /// Each layer below the head learns slower by this factor (ELECTRA: 0.8; 1 is off)
-    #[arg(long, value_name = "F", default_value_t = 1.0)]
+    #[arg(long, value_name = "F", default_value_t = 1.0,
+        value_parser = within(f64::MIN_POSITIVE..=1.0, "a number above 0 and at most 1"))]
     layerwise_decay: f64,
     /// Optimize as google-research/electra does: no bias correction, decay times warm-up, and
     /// its layer-wise rates with the gap below the head
     #[arg(long)]
     reference_optimizer: bool,
     /// Override every dropout of the model
-    #[arg(long, value_name = "F")]
+    #[arg(long, value_name = "F",
+        value_parser = within(0.0..1.0f64, "a number from 0 up to, but not including, 1"))]
     dropout: Option<f64>,
     /// Leave parts as they are: none, embeddings, body, or a number of layers from below
     #[arg(long, value_name = "WHAT", default_value = "none", value_parser = parse_freeze)]
     freeze: Freeze,
     /// Updates between two evaluations; once an epoch by default
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = within(1usize.., "a whole number above 0"))]
     eval_every: Option<usize>,
     /// Repeat with seeds SEED, SEED + 1, .. and keep the run with the best accuracy
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1,
+        value_parser = within(1u64.., "a whole number above 0"))]
     trials: u64,
     #[command(flatten)]
     columns: ColumnArgs,
@@ -98,7 +115,7 @@ fn parse_freeze(word: &str) -> std::result::Result<Freeze, String> {
 }
 
 impl Args {
-    fn options(&self, seed: u64) -> FinetuneOptions {
+    fn options(&self, max_seq_length: usize, seed: u64) -> FinetuneOptions {
         use electra::optim::Schedule;
         let reference = self.reference_optimizer;
         let config = FinetuneConfig {
@@ -112,7 +129,7 @@ impl Args {
             layerwise_decay: self.layerwise_decay,
             layerwise_gap: reference,
             bias_correction: !reference,
-            max_seq_length: self.max_seq_length,
+            max_seq_length,
             dropout: self.dropout,
             freeze: self.freeze,
             eval_every: self.eval_every,
@@ -123,47 +140,97 @@ impl Args {
         FinetuneOptions { columns: self.columns.choice(), config }
     }
 
-    fn check_output(&self) -> Result<()> {
-        let used =
-            std::fs::read_dir(&self.output).is_ok_and(|mut entries| entries.next().is_some());
-        if used && !self.overwrite {
-            return Err(Error::new(self.output.display(), "the output folder is not empty")
-                .fix("Choose another one, or pass --overwrite."));
+    fn check_freeze(&self, config: &ElectraConfig) -> Result<()> {
+        let layers = config.num_hidden_layers;
+        match self.freeze {
+            Freeze::Layers(n) if n > layers => Err(Error::new(
+                "--freeze",
+                format!("{n} is more than this model's {layers} layers"),
+            )
+            .fix("Choose a smaller number, or `body` for everything but the head.")),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// What all trials have in common.
+struct Setup<'a> {
+    args: &'a Args,
+    files: ModelFiles,
+    tokenizer: Tokenizer,
+    max_seq_length: usize,
+    train: Table,
+    eval: Option<Table>,
+    device: Device,
+    stop: Arc<AtomicBool>,
+}
+
+/// Whose a line on stdout is: with several trials it says so.
+#[derive(Clone, Copy)]
+struct Tag {
+    trial: u64,
+    seed: u64,
+    several: bool,
+}
+
+impl Tag {
+    /// A reader that goes away does not end the training: the model is what it is for.
+    fn print(self, mut line: Value) -> Result<()> {
+        if self.several {
+            line["trial"] = json!(self.trial);
+            line["seed"] = json!(self.seed);
+        }
+        try_print_line(&line).map(drop)
     }
 }
 
 /// One finished run.
 struct Trial {
+    tag: Tag,
     accuracy: f64,
     files: ModelFiles,
 }
 
 pub fn run(args: Args) -> Result<()> {
-    args.check_output()?;
-    let files = read_model(&args.model)?;
-    let tokenizer = Tokenizer::from_files(&files).map_err(|e| super::at(&args.model, e))?;
-    // Before the device is opened: opening one takes a while.
-    args.options(args.seed).config.check()?;
-    let device = args.device.open()?.device;
-    let stop = stop_flag();
+    check_folder(&args.output, args.overwrite)?;
+    let setup = prepare(&args)?;
     let mut best: Option<Trial> = None;
     let mut accuracies = Vec::new();
     for trial in 0..args.trials {
-        let trial = run_trial(&args, &files, &tokenizer, args.seed + trial, &device, &stop)?;
+        let seed = args.seed.wrapping_add(trial);
+        let tag = Tag { trial: trial + 1, seed, several: args.trials > 1 };
+        let trial = setup.run_trial(tag)?;
         accuracies.push(trial.accuracy);
         if best.as_ref().is_none_or(|best| trial.accuracy > best.accuracy) {
             best = Some(trial);
         }
-        if stop.load(Ordering::Relaxed) {
+        if setup.stop.load(Ordering::Relaxed) {
             break;
         }
     }
     let best = best.expect("there is at least one trial");
     checkpoint::write_folder(&args.output, &best.files)?;
-    eprintln!("wrote {}", args.output.display());
-    print_line(&summary(&args, best.accuracy, accuracies))
+    say(format_args!("wrote {}", args.output.display()));
+    best.tag.print(summary(&args, best.accuracy, accuracies))
+}
+
+/// Reads and checks everything before the device is opened: opening one takes a while.
+fn prepare(args: &Args) -> Result<Setup<'_>> {
+    let files = read_model(&args.model)?;
+    let inside = |e| at(&args.model, e);
+    let tokenizer = Tokenizer::from_files(&files).map_err(inside)?;
+    let config = checkpoint::read_config(&files).map_err(inside)?;
+    args.check_freeze(&config)?;
+    Ok(Setup {
+        args,
+        tokenizer,
+        files,
+        max_seq_length: max_seq_length(args.max_seq_length, &config)?,
+        train: read_rows(&args.train)?,
+        eval: args.eval.as_deref().map(read_rows).transpose()?,
+        device: args.device.open()?.device,
+        stop: stop_flag(),
+    })
 }
 
 fn summary(args: &Args, best: f64, mut accuracies: Vec<f64>) -> Value {
@@ -179,49 +246,53 @@ fn summary(args: &Args, best: f64, mut accuracies: Vec<f64>) -> Value {
     line
 }
 
-fn run_trial(
-    args: &Args,
-    files: &ModelFiles,
-    tokenizer: &Tokenizer,
-    seed: u64,
-    device: &Device,
-    stop: &AtomicBool,
-) -> Result<Trial> {
-    let train = read_rows(&args.train)?;
-    let eval = args.eval.as_deref().map(read_rows).transpose()?;
-    let options = args.options(seed);
-    let run = start(files, tokenizer, &train, eval.as_ref(), options, device)?;
-    announce(&run.plan)?;
-    let (run, last, log) = drive(run, stop)?;
-    let architecture = Architecture::SequenceClassification;
-    let model = run.trainer.model();
-    let saved = checkpoint::save(&model, &run.config, architecture);
-    let mut files = pollster::block_on(saved)?;
-    files.extend(tokenizer.to_files()?);
-    files.insert("metrics.jsonl".into(), log);
-    Ok(Trial { accuracy: last.report.accuracy, files })
+impl Setup<'_> {
+    fn run_trial(&self, tag: Tag) -> Result<Trial> {
+        let options = self.args.options(self.max_seq_length, tag.seed);
+        let (train, eval) = (&self.train, self.eval.as_ref());
+        let run = start(&self.files, &self.tokenizer, train, eval, options, &self.device);
+        let run = run.map_err(|e| self.inside(e))?;
+        announce(&run.plan, tag)?;
+        let (run, last, log) = drive(run, &self.stop, tag)?;
+        let architecture = Architecture::SequenceClassification;
+        let model = run.trainer.model();
+        let saved = checkpoint::save(&model, &run.config, architecture);
+        let mut files = pollster::block_on(saved)?;
+        files.extend(self.tokenizer.to_files()?);
+        files.insert("metrics.jsonl".into(), log);
+        Ok(Trial { tag, accuracy: last.report.accuracy, files })
+    }
+
+    /// Names the folder where an error is about a file of the model, not about the data.
+    fn inside(&self, error: Error) -> Error {
+        let file = error.place.split(", ").next().unwrap_or_default();
+        match FILE_NAMES.contains(&file) || file == "tokenizer" {
+            true => at(&self.args.model, error),
+            false => error,
+        }
+    }
 }
 
 /// The plan as a line on stdout, and in words on stderr.
-fn announce(plan: &TrainPlan) -> Result<()> {
+fn announce(plan: &TrainPlan, tag: Tag) -> Result<()> {
     for note in &plan.notes {
-        eprintln!("note: {note}");
+        say(format_args!("note: {note}"));
     }
     for problem in plan.skipped.iter().take(10) {
-        eprintln!("skipped row {}: {}", problem.row, problem.reason);
+        say(format_args!("skipped row {}: {}", problem.row, problem.reason));
     }
     if plan.skipped_count > 10 {
-        eprintln!("skipped {} rows in all", plan.skipped_count);
+        say(format_args!("skipped {} rows in all", plan.skipped_count));
     }
     let counts = plan.labels.iter().map(|l| format!("{} {}", l.label, l.count));
-    eprintln!("labels: {}", counts.collect::<Vec<_>>().join(", "));
+    say(format_args!("labels: {}", counts.collect::<Vec<_>>().join(", ")));
     let mut line = json!(plan);
     line["event"] = json!("plan");
-    print_line(&line)
+    tag.print(line)
 }
 
 /// Runs to the end, or until Ctrl-C; then the model is evaluated and kept as it is.
-fn drive(mut run: Run, stop: &AtomicBool) -> Result<(Run, Evaluation, Vec<u8>)> {
+fn drive(mut run: Run, stop: &AtomicBool, tag: Tag) -> Result<(Run, Evaluation, Vec<u8>)> {
     let template = "{bar:30} {pos}/{len} {msg} {eta} left";
     let bar = progress_bar(run.plan.steps, template);
     let (mut last, mut log, mut tokens, started) = (None, Vec::new(), 0, Instant::now());
@@ -233,8 +304,7 @@ fn drive(mut run: Run, stop: &AtomicBool) -> Result<(Run, Evaluation, Vec<u8>)> 
             Progress::Step(stats) => {
                 tokens += stats.tokens;
                 show(&bar, &stats, tokens as f64 / started.elapsed().as_secs_f64());
-                log.extend(serde_json::to_vec(&stats).map_err(|e| Error::new("metrics", e))?);
-                log.push(b'\n');
+                log.extend(to_line(&stats)?.into_bytes());
             }
             Progress::Evaluating { .. } => {}
             Progress::Evaluation { step, epoch, evaluation } => {
@@ -244,7 +314,12 @@ fn drive(mut run: Run, stop: &AtomicBool) -> Result<(Run, Evaluation, Vec<u8>)> 
                 line["event"] = json!("evaluation");
                 line["step"] = json!(step);
                 line["epoch"] = json!(epoch);
-                bar.suspend(|| print_line(&line))?;
+                bar.suspend(|| tag.print(line.clone()))?;
+                if let Some(fields) = line.as_object_mut() {
+                    // Texts of the data are not for the model's folder.
+                    fields.shift_remove("worst");
+                }
+                log.extend(to_line(&line)?.into_bytes());
                 last = Some(evaluation);
             }
             Progress::Done { .. } => break,
@@ -252,7 +327,8 @@ fn drive(mut run: Run, stop: &AtomicBool) -> Result<(Run, Evaluation, Vec<u8>)> 
     }
     bar.finish_and_clear();
     let last = last.expect("a run ends with an evaluation");
-    eprintln!("accuracy {:.4} in {:.0} s", last.report.accuracy, started.elapsed().as_secs_f64());
+    let (accuracy, seconds) = (last.report.accuracy, started.elapsed().as_secs_f64());
+    say(format_args!("accuracy {accuracy:.4} in {seconds:.0} s"));
     Ok((run, last, log))
 }
 
@@ -267,7 +343,7 @@ fn show(bar: &indicatif::ProgressBar, stats: &StepStats, rate: f64) {
 fn report(evaluation: Option<&Evaluation>, step: usize) {
     if let Some(evaluation) = evaluation {
         let accuracy = evaluation.report.accuracy;
-        eprintln!("step {step}: accuracy {accuracy:.4}, loss {:.4}", evaluation.loss);
+        say(format_args!("step {step}: accuracy {accuracy:.4}, loss {:.4}", evaluation.loss));
     }
 }
 
@@ -279,7 +355,7 @@ fn stop_flag() -> Arc<AtomicBool> {
         if seen.swap(true, Ordering::Relaxed) {
             std::process::exit(130);
         }
-        eprintln!("stopping after this step; the model is kept (Ctrl-C again to give up)");
+        say("stopping after this step; the model is kept (Ctrl-C again to give up)");
     };
     // Without a handler Ctrl-C ends the program, which is what it would do anyway.
     let _ = ctrlc::set_handler(handler);

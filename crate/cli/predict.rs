@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use electra::batch::Features;
 use electra::checkpoint::{self, Loaded};
+use electra::config::ElectraConfig;
 use electra::error::{Error, Result};
 use electra::finetune::check_vocabulary;
 use electra::heads::Architecture;
@@ -11,18 +12,23 @@ use electra::predict::logits;
 use electra::tasks::classification::{Prediction, probabilities};
 use electra::tasks::detection::Detection;
 use electra::tokenizer::{Encoding, Tokenizer, Truncation};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
-use super::{DeviceArg, at, progress_bar, read_input, read_model, write_lines};
+use super::{
+    DeviceArg, at, batch_size, check_file, class_names, problem_type, progress_bar, read_input,
+    read_model, say, write_lines,
+};
 
 /// Run a model on texts
 ///
 /// Input is a line each: plain text, or JSON: {"text":..,"text_pair":..}, or raw
 /// {"input_ids":[..],"token_type_ids":[..],"attention_mask":[..]}. Output is a JSON object a
-/// line, in the same order: {"label","score","scores"} from a classifier, {"tokens","replaced"}
-/// from a discriminator, {"tokens","predictions"} for each [MASK] from a generator.
+/// line, in the same order: {"label","score","scores"} from a classifier, {"value"} from a
+/// regression, {"tokens","replaced"} from a discriminator, {"tokens","predictions"} for each
+/// [MASK] from a generator.
 #[derive(clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The model folder
     #[arg(long, value_name = "DIR")]
@@ -39,21 +45,20 @@ pub struct Args {
     /// Candidates for each [MASK]
     #[arg(long, value_name = "N", default_value_t = 5)]
     top_k: usize,
-    #[arg(long, value_name = "N", default_value_t = 32)]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = batch_size)]
     batch_size: usize,
     #[command(flatten)]
     device: DeviceArg,
 }
 
 /// One line of input.
-#[derive(Debug, Deserialize)]
-#[serde(untagged, deny_unknown_fields)]
 enum Input {
     Text { text: String, text_pair: Option<String> },
     Ids { input_ids: Vec<u32>, token_type_ids: Option<Vec<u32>>, attention_mask: Option<Vec<u32>> },
 }
 
 pub fn run(args: Args) -> Result<()> {
+    check_file(args.output.as_ref())?;
     let files = read_model(&args.model)?;
     let inside = |e| at(&args.model, e);
     let tokenizer = Tokenizer::from_files(&files).map_err(inside)?;
@@ -71,10 +76,10 @@ pub fn run(args: Args) -> Result<()> {
     let bar = progress_bar(encoded.len(), "{bar:30} {pos}/{len} {eta} left");
     let mut lines = Vec::new();
     // A generator's logits are many: a part at a time keeps memory flat.
-    for part in encoded.chunks(args.batch_size.max(1) * 8) {
+    for part in encoded.chunks(args.batch_size * 8) {
         let features: Vec<Features> = part.iter().map(|(features, _)| features.clone()).collect();
         let length = config.max_position_embeddings;
-        let run = logits(&loaded.model, &features, args.batch_size.max(1), length, &device);
+        let run = logits(&loaded.model, &features, args.batch_size, length, &device);
         for ((_, encoding), logits) in part.iter().zip(pollster::block_on(run)?) {
             lines.push(decode(&loaded, &tokenizer, encoding.clone(), &logits, &args)?);
         }
@@ -88,15 +93,47 @@ fn parse(line: &str, number: usize, place: &str) -> Result<Input> {
     if !line.trim_start().starts_with('{') {
         return Ok(Input::Text { text: line.to_string(), text_pair: None });
     }
-    serde_json::from_str(line).map_err(|e| {
-        Error::new(format!("{place}, line {number}"), format!("is not an input ({e})"))
+    let fields = serde_json::from_str(line).map_err(|e| e.to_string());
+    fields.and_then(from_fields).map_err(|problem| {
+        Error::new(format!("{place}, line {number}"), format!("is not an input: {problem}"))
             .fix("It is {\"text\":..}, {\"text\":..,\"text_pair\":..} or {\"input_ids\":[..],..}.")
     })
 }
 
+/// Text or ids, by the field that is there.
+fn from_fields(mut fields: Map<String, Value>) -> std::result::Result<Input, String> {
+    let has_ids = fields.contains_key("input_ids");
+    let known: &[&str] = match has_ids {
+        true => &["input_ids", "token_type_ids", "attention_mask"],
+        false => &["text", "text_pair"],
+    };
+    if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("the field {name:?} is none of {}", known.join(", ")));
+    }
+    Ok(match has_ids {
+        true => Input::Ids {
+            input_ids: field(&mut fields, "input_ids")?.unwrap_or_default(),
+            token_type_ids: field(&mut fields, "token_type_ids")?,
+            attention_mask: field(&mut fields, "attention_mask")?,
+        },
+        false => Input::Text {
+            text: field(&mut fields, "text")?.ok_or("it has neither text nor input_ids")?,
+            text_pair: field(&mut fields, "text_pair")?,
+        },
+    })
+}
+
+fn field<T: DeserializeOwned>(
+    fields: &mut Map<String, Value>,
+    name: &str,
+) -> std::result::Result<Option<T>, String> {
+    let value = fields.remove(name).unwrap_or_default();
+    serde_json::from_value(value).map_err(|e| format!("{name}: {e}"))
+}
+
 struct Encode<'a> {
     tokenizer: &'a Tokenizer,
-    config: &'a electra::config::ElectraConfig,
+    config: &'a ElectraConfig,
     place: &'a str,
 }
 
@@ -107,8 +144,9 @@ impl Encode<'_> {
                 let (pair, length) = (text_pair.as_deref(), self.config.max_position_embeddings);
                 let encoding =
                     self.tokenizer.encode(text, pair, length, Truncation::LongestFirst)?;
+                self.check_types(&encoding.token_type_ids, number)?;
                 if encoding.truncated {
-                    eprintln!("{}, line {number}: cut to {length} tokens", self.place);
+                    say(format_args!("{}, line {number}: cut to {length} tokens", self.place));
                 }
                 Ok((Features::new(number, &encoding, None), encoding))
             }
@@ -122,10 +160,13 @@ impl Encode<'_> {
         }
     }
 
+    fn wrong(&self, number: usize, problem: String) -> Result<()> {
+        Err(Error::new(format!("{}, line {number}", self.place), problem))
+    }
+
     fn check_ids(&self, ids: &[u32], types: &[u32], mask: &[u32], number: usize) -> Result<()> {
         let config = self.config;
-        let wrong =
-            |problem: String| Err(Error::new(format!("{}, line {number}", self.place), problem));
+        let wrong = |problem| self.wrong(number, problem);
         if ids.is_empty() || ids.len() > config.max_position_embeddings {
             let limit = config.max_position_embeddings;
             return wrong(format!("has {} input_ids; 1 to {limit} fit this model", ids.len()));
@@ -139,11 +180,22 @@ impl Encode<'_> {
                 config.vocab_size - 1
             ));
         }
-        if let Some(id) = types.iter().find(|id| **id as usize >= config.type_vocab_size) {
-            let last = config.type_vocab_size - 1;
-            return wrong(format!("token_type_ids has {id}; this model's last is {last}"));
+        if let Some(other) = mask.iter().find(|bit| **bit > 1) {
+            return wrong(format!("attention_mask has {other}; it holds 1 and, for padding, 0"));
         }
-        Ok(())
+        self.check_types(types, number)
+    }
+
+    /// A model of one segment has no embedding for the second text of a pair.
+    fn check_types(&self, types: &[u32], number: usize) -> Result<()> {
+        let limit = self.config.type_vocab_size;
+        match types.iter().find(|id| **id as usize >= limit) {
+            Some(id) => {
+                let problem = format!("token_type_ids has {id}; the type_vocab_size is {limit}");
+                self.wrong(number, problem)
+            }
+            None => Ok(()),
+        }
     }
 
     fn raw(
@@ -176,24 +228,14 @@ fn decode(
     args: &Args,
 ) -> Result<Value> {
     let mut line = match loaded.architecture {
-        Architecture::SequenceClassification => {
-            let names = |i: usize| format!("LABEL_{i}");
-            let unnamed = || (0..logits.len()).map(names).collect();
-            let labels = loaded.config.labels().unwrap_or_else(unnamed);
-            json!(Prediction::new(logits, &labels, false))
-        }
+        Architecture::SequenceClassification => classes(loaded, logits, args)?,
         Architecture::PreTraining => {
             let detection = Detection::new(encoding, logits, false);
             json!({"tokens": detection.tokens, "replaced": detection.replaced})
         }
         Architecture::MaskedLm => candidates(tokenizer, &encoding, logits, args.top_k),
         _ if args.logits => json!({"tokens": encoding.tokens}),
-        other => {
-            let problem = format!("{} is not decoded yet", other.name(&loaded.config));
-            return Err(
-                Error::new(args.model.display(), problem).fix("Pass --logits for its logits.")
-            );
-        }
+        other => return Err(undecoded(args, other.name(&loaded.config))),
     };
     if args.logits {
         let per_token =
@@ -203,6 +245,22 @@ fn decode(
             if per_token { json!(logits.chunks(width).collect::<Vec<_>>()) } else { json!(logits) };
     }
     Ok(line)
+}
+
+/// A label, or what else the logits of a classification head stand for.
+fn classes(loaded: &Loaded, logits: &[f32], args: &Args) -> Result<Value> {
+    Ok(match (problem_type(&loaded.config), logits) {
+        ("regression", [value]) => json!({"value": value}),
+        ("regression", values) => json!({"value": values}),
+        ("multi_label_classification", _) if args.logits => json!({}),
+        (other @ "multi_label_classification", _) => return Err(undecoded(args, other)),
+        _ => json!(Prediction::new(logits, &class_names(&loaded.config), false)),
+    })
+}
+
+fn undecoded(args: &Args, what: &str) -> Error {
+    Error::new(args.model.display(), format!("{what} is not decoded yet"))
+        .fix("Pass --logits for its logits.")
 }
 
 fn line_tokens(line: &Value) -> usize {

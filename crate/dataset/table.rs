@@ -40,6 +40,8 @@ impl Serialize for Format {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
+    /// The file it came from.
+    pub name: String,
     pub format: Format,
     pub has_header: bool,
     /// "1", "2", … where the file has no header.
@@ -81,6 +83,11 @@ fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
         Error::new(format!("{name}, row {row}"), format!("not UTF-8 at byte {offset}"))
             .fix("Save the file as UTF-8 (in a spreadsheet: \"CSV UTF-8\").")
     })?;
+    if let Some(offset) = text.find('\0') {
+        let row = 1 + text[..offset].matches('\n').count();
+        return Err(Error::new(format!("{name}, row {row}"), "a NUL byte")
+            .fix("The file is UTF-16, or no text at all: save it as UTF-8."));
+    }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     // Lines of an old Mac end with CR alone.
     let old_mac = text.contains('\r') && !text.contains('\n');
@@ -105,6 +112,7 @@ fn is_json(name: &str, text: &str) -> bool {
 
 fn read_json(name: &str, text: &str) -> Result<Table> {
     let mut table = Table {
+        name: name.to_string(),
         format: Format::Jsonl,
         has_header: true,
         columns: vec![],
@@ -185,7 +193,8 @@ fn read_csv(name: &str, text: &str) -> Result<Table> {
             Err(problem) => problems.push(problem),
         }
     }
-    Ok(Table { format: Format::Csv { delimiter }, has_header, columns, rows, problems })
+    let format = Format::Csv { delimiter };
+    Ok(Table { name: name.to_string(), format, has_header, columns, rows, problems })
 }
 
 /// The delimiter that cuts most of the first rows into as many fields as the first one.

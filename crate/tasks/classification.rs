@@ -97,9 +97,13 @@ pub struct WorstRow {
 const WORST: usize = 20;
 
 /// Scores labelled examples from their logits, in the same order.
+///
+/// # Panics
+/// When an example has no label: `finetune::labelled` gives none such.
 pub fn evaluate(set: &Classification, logits: &[Vec<f32>]) -> Evaluation {
     let probabilities: Vec<Vec<f64>> = logits.iter().map(|row| probabilities(row)).collect();
-    let targets: Vec<usize> = set.examples.iter().map(|e| e.label.unwrap_or(0)).collect();
+    let label = |e: &Example| e.label.expect("a labelled example");
+    let targets: Vec<usize> = set.examples.iter().map(label).collect();
     let predicted: Vec<usize> = probabilities.iter().map(|p| argmax(p)).collect();
     let losses: Vec<f64> = targets
         .iter()

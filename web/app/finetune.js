@@ -211,6 +211,7 @@ function showSkipped({ skipped, skipped_count: all }) {
 function fillSettings(sample) {
   if (!sample) return
   at('epochs').value = sample.epochs ?? at('epochs').value
+  at('batch-size').value = sample.batchSize ?? at('batch-size').value
   at('learning-rate').value = sample.learningRate ?? at('learning-rate').value
   at('max-length').value = sample.maxSeqLength ?? at('max-length').value
 }
