@@ -105,7 +105,7 @@ fn lengths(examples: &[Example], tokenizer: &Tokenizer, max_seq_length: usize) -
     let lengths: Vec<usize> = examples.iter().map(length).collect::<Result<_>>()?;
     let max = lengths.iter().copied().max().unwrap_or(0);
     // The few very long texts share the last bin.
-    let last = (max.min(512).max(1) - 1) / WIDTH;
+    let last = (max.clamp(1, 512) - 1) / WIDTH;
     let mut bins: Vec<Bin> =
         (0..=last).map(|i| Bin { from: i * WIDTH + 1, to: (i + 1) * WIDTH, count: 0 }).collect();
     bins[last].to = bins[last].to.max(max);

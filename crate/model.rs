@@ -113,7 +113,7 @@ impl Embeddings {
         let words = self.word_embeddings.forward(inputs.input_ids.clone());
         let types = self.token_type_embeddings.forward(inputs.token_type_ids.clone());
         // A slice, not a look-up: its gradient is a sum over the batch instead of a scatter.
-        let positions = self.position_embeddings.weight.val().slice([0..seq]).unsqueeze::<3>();
+        let positions = self.position_embeddings.weight.val().narrow(0, 0, seq).unsqueeze::<3>();
         self.dropout.forward(self.layer_norm.forward(words + types + positions))
     }
 }

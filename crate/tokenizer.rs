@@ -426,8 +426,10 @@ fn read_tokenizer_json(bytes: &[u8], config: &Map<String, Value>) -> Result<toke
     if pieces["normalizer"].to_string().contains("\"Precompiled\"") {
         return Err(damaged(&"a Precompiled normalizer is not ELECTRA's"));
     }
-    if let Some(decoder) = pieces.get_mut("decoder") {
-        *decoder = Value::Null;
+    match pieces.get_mut("decoder") {
+        Some(decoder) if decoder.is_object() => *decoder = Value::Null,
+        Some(Value::Null) | None => {}
+        Some(_) => return Err(damaged(&"its decoder is not an object")),
     }
     let parsed = tokenizers::Tokenizer::from_bytes(pieces.to_string());
     let mut tokenizer = parsed.map_err(|cause| damaged(&cause))?;
