@@ -13,7 +13,6 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-#[path = "dataset/table.rs"]
 mod table;
 
 pub use table::{Format, Problem, Row, Table, read_table};

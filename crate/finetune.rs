@@ -234,13 +234,12 @@ fn sets(
         train_set = labelled(train, choice, Some(&own))?;
     }
     let Some(eval) = eval else {
-        let train_table = train;
-        let (train, eval) = train_eval_split(train_set, settings.eval_fraction, settings.seed);
-        if eval.examples.is_empty() {
-            return Err(Error::new(&train_table.name, "there are too few rows to hold some out")
+        let sets = train_eval_split(train_set, settings.eval_fraction, settings.seed);
+        if sets.1.examples.is_empty() {
+            return Err(Error::new(&train.name, "there are too few rows to hold some out")
                 .fix("Add rows, or give an evaluation file."));
         }
-        return Ok((train, eval));
+        return Ok(sets);
     };
     let mut eval_set = labelled(eval, choice, Some(&train_set.labels))?;
     for problem in &mut eval_set.skipped {

@@ -27,7 +27,5 @@ mod tests {
         for (i, a) in seeds.iter().enumerate() {
             assert!(seeds[..i].iter().all(|b| (a ^ b).count_ones() > 8), "{seeds:x?}");
         }
-        // Written down: a change here would change every run.
-        assert_eq!(stream(0, "dropout", 0), stream(0, "dropout", 0));
     }
 }
