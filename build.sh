@@ -227,7 +227,17 @@ choose_wasm_road() {
 }
 
 # cargo_wasm ARGUMENTS..: cargo for the browser, by the road that was taken.
+# claim FOLDER: checkouts share it, and cargo goes by file times alone, so after another checkout's build
+# it would take that one's code for ours. What we wrote ourselves is then compiled anew.
+claim() {
+  [ "$(cat "$1/checkout" 2>/dev/null)" != "$root" ] || return 0
+  [ ! -d "$1" ] || find "$1" -path '*/.fingerprint/electra-*' -delete
+  mkdir -p "$1"
+  printf '%s' "$root" >"$1/checkout"
+}
+
 cargo_wasm() {
+  claim "$wasm_target"
   if [ "$wasm_road" = rustup ]; then
     RUSTFLAGS=$wasm_features CARGO_TARGET_DIR=$wasm_target cargo "$@" --target "$wasm_triple"
   else
@@ -364,7 +374,10 @@ serve() {
 
 # ---- The program, the tests, the numbers ------------------------------------------------------
 
-cargo_native() { (cd "$root" && CARGO_TARGET_DIR=$native_target cargo "$@"); }
+cargo_native() {
+  claim "$native_target"
+  (cd "$root" && CARGO_TARGET_DIR=$native_target cargo "$@")
+}
 
 # shellcheck disable=SC2120  # bench calls it without options
 native() {
