@@ -22,7 +22,7 @@ use crate::self_test::{SelfTest, self_test};
 use crate::tasks::classification::{self as task, Prediction};
 use crate::tasks::detection::Detection;
 use crate::tokenizer::{Tokenizer, Truncation};
-use crate::train::{FinetuneConfig, Trainer};
+use crate::train::Trainer;
 
 unsafe extern "C" {
     /// Made by the linker: registers what cubecl's compiler looks up by name.
@@ -375,10 +375,4 @@ fn to_js(error: Error) -> JsValue {
     // Beside the whole message, for a page that shows advice apart.
     let _ = Reflect::set(&js, &"remedy".into(), &error.remedy.into());
     js.into()
-}
-
-/// The defaults of a run, so that the page need not repeat them.
-#[wasm_bindgen]
-pub fn default_options() -> std::result::Result<JsValue, JsValue> {
-    answer(&FinetuneConfig::default())
 }
