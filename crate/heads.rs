@@ -174,7 +174,7 @@ pub struct DiscriminatorHead {
 }
 
 impl DiscriminatorHead {
-    fn new(config: &ElectraConfig, device: &Device) -> Self {
+    pub fn new(config: &ElectraConfig, device: &Device) -> Self {
         DiscriminatorHead {
             dense: linear(config.hidden_size, config.hidden_size, device),
             dense_prediction: linear(config.hidden_size, 1, device),
@@ -201,9 +201,14 @@ pub struct GeneratorHead {
 
 impl GeneratorHead {
     fn new(config: &ElectraConfig, device: &Device) -> Self {
+        Self::over(config.hidden_size, config, device)
+    }
+
+    /// On hidden states of another width than `hidden_size`.
+    pub fn over(width: usize, config: &ElectraConfig, device: &Device) -> Self {
         let zeros = burn::nn::Initializer::Zeros;
         GeneratorHead {
-            dense: linear(config.hidden_size, config.embedding_size, device),
+            dense: linear(width, config.embedding_size, device),
             layer_norm: LayerNorm::new(config, config.embedding_size, device),
             bias: zeros.init([config.vocab_size], device),
         }
@@ -213,10 +218,17 @@ impl GeneratorHead {
     /// - hidden: `[batch, seq, hidden]`, word_embeddings: `[vocab, embedding]`
     /// - output: `[batch, seq, vocab]`
     pub fn forward(&self, hidden: Tensor<3>, word_embeddings: Tensor<2>) -> Tensor<3> {
-        // transformers has GELU here whatever `hidden_act` says.
-        let hidden =
-            self.layer_norm.forward(activate(Activation::Gelu, self.dense.forward(hidden)));
+        let hidden = self.transform(hidden);
         hidden.matmul(word_embeddings.transpose().unsqueeze()) + self.bias.val().unsqueeze()
+    }
+
+    /// What is compared with the word embeddings.
+    ///
+    /// # Shapes
+    /// - hidden: `[.., hidden]`, output: `[.., embedding]`
+    pub fn transform<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
+        // transformers has GELU here whatever `hidden_act` says.
+        self.layer_norm.forward(activate(Activation::Gelu, self.dense.forward(hidden)))
     }
 }
 

@@ -9,7 +9,9 @@
 mod differentiable;
 mod gpu;
 mod host;
+mod noise;
 mod optimizer;
 
 pub use differentiable::{gelu, layer_norm, softmax};
+pub use noise::add_gumbel;
 pub use optimizer::{AdamFactors, adam, sum_of_squares};

@@ -13,6 +13,9 @@ pub mod dataset;
 pub mod metrics;
 pub mod tokenizer;
 
+#[cfg(not(target_family = "wasm"))]
+pub mod corpus;
+
 pub mod device;
 pub mod kernels;
 pub mod model;
@@ -26,6 +29,14 @@ pub mod predict;
 pub mod tasks;
 
 pub mod train;
+
+#[cfg(not(target_family = "wasm"))]
+pub mod masking;
+
+#[cfg(not(target_family = "wasm"))]
+pub mod distributed;
+#[cfg(not(target_family = "wasm"))]
+pub mod pretrain;
 
 pub mod finetune;
 pub mod self_test;

@@ -105,6 +105,29 @@ fn matthews(totals: &[Totals], correct: f64, examples: f64) -> f64 {
     if targets * predictions == 0.0 { 0.0 } else { covariance / (targets * predictions).sqrt() }
 }
 
+/// The area under the ROC curve: how often a positive scores above a negative, ties counting
+/// half (`roc_auc_score` of scikit-learn). `None` where one of the two is missing.
+///
+/// # Panics
+/// When the slices differ in length: a programmer's mistake.
+pub fn roc_auc(scores: &[f32], positive: &[bool]) -> Option<f64> {
+    assert_eq!(scores.len(), positive.len(), "one score an example");
+    let mut order: Vec<usize> = (0..scores.len()).collect();
+    order.sort_by(|a, b| scores[*a].total_cmp(&scores[*b]));
+    let positives = positive.iter().filter(|is| **is).count() as f64;
+    let negatives = scores.len() as f64 - positives;
+    // Twice the number of pairs in the right order: a tie counts one.
+    let (mut pairs, mut below) = (0.0, 0.0);
+    for tied in order.chunk_by(|a, b| scores[*a] == scores[*b]) {
+        let hits = tied.iter().filter(|i| positive[**i]).count() as f64;
+        let misses = tied.len() as f64 - hits;
+        pairs += hits * (2.0 * below + misses);
+        below += misses;
+    }
+    let all = positives * negatives;
+    (all > 0.0).then(|| pairs / (2.0 * all))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +154,16 @@ mod tests {
         let report = classification_report(&[0, 1], &[0, 1], &labels(3));
         assert_eq!((report.macro_f1, report.mcc), (1.0, 1.0));
         assert_eq!((report.per_class.len(), report.per_class[2].support), (3, 0));
+    }
+
+    #[test]
+    fn auc_counts_pairs_in_the_right_order() {
+        let auc = |scores: &[f32], positive: &[bool]| roc_auc(scores, positive);
+        // The example in scikit-learn's guide to `roc_auc_score`.
+        assert_eq!(auc(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true]), Some(0.75));
+        assert_eq!(auc(&[1.0, 1.0], &[true, false]), Some(0.5));
+        assert_eq!(auc(&[1.0, -0.0, 0.0], &[true, false, false]), Some(1.0));
+        assert_eq!(auc(&[1.0], &[true]), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use burn::module::{Module, Param};
 use burn::nn::{
     Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig,
 };
+use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::config::{Activation, ElectraConfig};
@@ -44,20 +45,14 @@ impl Activations {
 #[derive(Module, Debug)]
 pub struct ElectraModel {
     pub embeddings: Embeddings,
-    /// Absent where `embedding_size == hidden_size`.
-    pub embeddings_project: Option<Linear>,
-    pub layers: Vec<EncoderLayer>,
+    pub encoder: Encoder,
 }
 
 impl ElectraModel {
     pub fn new(config: &ElectraConfig, device: &Device) -> Self {
-        let (narrow, wide) = (config.embedding_size, config.hidden_size);
         ElectraModel {
             embeddings: Embeddings::new(config, device),
-            embeddings_project: (narrow != wide).then(|| linear(narrow, wide, device)),
-            layers: (0..config.num_hidden_layers)
-                .map(|_| EncoderLayer::new(config, device))
-                .collect(),
+            encoder: Encoder::new(config, device),
         }
     }
 
@@ -70,17 +65,53 @@ impl ElectraModel {
     /// The same, keeping what every layer gave.
     pub fn forward_all(&self, inputs: &Inputs) -> Activations {
         let embeddings = self.embeddings.forward(inputs);
-        let projected = match &self.embeddings_project {
-            Some(project) => project.forward(embeddings.clone()),
-            None => embeddings.clone(),
-        }; // [batch, seq, hidden]
         let mask = additive_mask(inputs.attention_mask.clone());
+        let hidden_states = self.encoder.forward_all(embeddings.clone(), mask);
+        Activations { embeddings, hidden_states }
+    }
+}
+
+/// The network between the embeddings and the head. The generator has one of its own.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    /// Absent where `embedding_size == hidden_size`.
+    pub embeddings_project: Option<Linear>,
+    pub layers: Vec<EncoderLayer>,
+}
+
+impl Encoder {
+    pub fn new(config: &ElectraConfig, device: &Device) -> Self {
+        let (narrow, wide) = (config.embedding_size, config.hidden_size);
+        let layer = |_| EncoderLayer::new(config, device);
+        Encoder {
+            embeddings_project: (narrow != wide).then(|| linear(narrow, wide, device)),
+            layers: (0..config.num_hidden_layers).map(layer).collect(),
+        }
+    }
+
+    /// # Shapes
+    /// - embeddings: `[batch, seq, embedding]`, mask: `[batch, 1, 1 or seq, seq]`
+    /// - output: `[batch, seq, hidden]` each: the projected embeddings, then every layer
+    pub fn forward_all(&self, embeddings: Tensor<3>, mask: Tensor<4>) -> Vec<Tensor<3>> {
+        let projected = match &self.embeddings_project {
+            Some(project) => project.forward(embeddings),
+            None => embeddings,
+        };
         let mut hidden_states = vec![projected];
         for layer in &self.layers {
             let hidden = hidden_states[hidden_states.len() - 1].clone();
             hidden_states.push(layer.forward(hidden, mask.clone()));
         }
-        Activations { embeddings, hidden_states }
+        hidden_states
+    }
+
+    /// The last layer's output.
+    ///
+    /// # Shapes
+    /// As [`Encoder::forward_all`].
+    pub fn forward(&self, embeddings: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
+        let mut hidden_states = self.forward_all(embeddings, mask);
+        hidden_states.pop().expect("there is at least the projected embedding")
     }
 }
 
@@ -95,7 +126,7 @@ pub struct Embeddings {
 }
 
 impl Embeddings {
-    fn new(config: &ElectraConfig, device: &Device) -> Self {
+    pub fn new(config: &ElectraConfig, device: &Device) -> Self {
         let table = |rows| EmbeddingConfig::new(rows, config.embedding_size).init(device);
         Embeddings {
             word_embeddings: table(config.vocab_size),
@@ -108,13 +139,45 @@ impl Embeddings {
 
     /// # Shapes
     /// - output: `[batch, seq, embedding]`
-    fn forward(&self, inputs: &Inputs) -> Tensor<3> {
+    pub fn forward(&self, inputs: &Inputs) -> Tensor<3> {
+        self.dropout.forward(self.normalised(inputs))
+    }
+
+    /// The same with other tables of words and positions.
+    ///
+    /// # Shapes
+    /// - words: `[vocab, embedding]`, positions: `[max_position_embeddings, embedding]`
+    /// - output: `[batch, seq, embedding]`
+    pub fn forward_with(
+        &self,
+        words: Tensor<2>,
+        positions: Tensor<2>,
+        inputs: &Inputs,
+    ) -> Tensor<3> {
+        self.dropout.forward(self.normalised_with(words, positions, inputs))
+    }
+
+    /// Before the dropout.
+    ///
+    /// # Shapes
+    /// - output: `[batch, seq, embedding]`
+    pub fn normalised(&self, inputs: &Inputs) -> Tensor<3> {
+        let (words, positions) = (&self.word_embeddings.weight, &self.position_embeddings.weight);
+        self.normalised_with(words.val(), positions.val(), inputs)
+    }
+
+    fn normalised_with(
+        &self,
+        words: Tensor<2>,
+        positions: Tensor<2>,
+        inputs: &Inputs,
+    ) -> Tensor<3> {
         let [_, seq] = inputs.input_ids.dims();
-        let words = self.word_embeddings.forward(inputs.input_ids.clone());
+        let words = embedding(words, inputs.input_ids.clone());
         let types = self.token_type_embeddings.forward(inputs.token_type_ids.clone());
         // A slice, not a look-up: its gradient is a sum over the batch instead of a scatter.
-        let positions = self.position_embeddings.weight.val().narrow(0, 0, seq).unsqueeze::<3>();
-        self.dropout.forward(self.layer_norm.forward(words + types + positions))
+        let positions = positions.narrow(0, 0, seq).unsqueeze::<3>();
+        self.layer_norm.forward(words + types + positions)
     }
 }
 
@@ -187,7 +250,7 @@ impl EncoderLayer {
 ///
 /// # Shapes
 /// - attention_mask: `[batch, seq]`, output: `[batch, 1, 1, seq]`
-fn additive_mask(attention_mask: Tensor<2>) -> Tensor<4> {
+pub(crate) fn additive_mask(attention_mask: Tensor<2>) -> Tensor<4> {
     let [batch, seq] = attention_mask.dims();
     ((attention_mask - 1.0) * 10000.0).reshape([batch, 1, 1, seq])
 }

@@ -9,7 +9,6 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Place;
-use crate::heads::Electra;
 use crate::kernels::{AdamFactors, adam, sum_of_squares};
 
 /// How the learning rate moves over a run.
@@ -45,6 +44,8 @@ pub struct OptimizerConfig {
     /// The reference's quirk (its issue 51): a removed pooler left a gap, so the top layer gets
     /// the factor twice.
     pub layerwise_gap: bool,
+    /// Of the model; only layer-wise rates ask.
+    pub num_hidden_layers: usize,
 }
 
 impl Default for OptimizerConfig {
@@ -62,6 +63,7 @@ impl Default for OptimizerConfig {
             max_grad_norm: 1.0,
             layerwise_lr_decay: 1.0,
             layerwise_gap: false,
+            num_hidden_layers: 0,
         }
     }
 }
@@ -80,13 +82,13 @@ impl OptimizerConfig {
     }
 
     /// The factor on the learning rate of a parameter, by its Hugging Face name.
-    fn layer_factor(&self, name: &str, num_layers: usize) -> f64 {
+    fn layer_factor(&self, name: &str) -> f64 {
         let depth = match name.strip_prefix("electra.encoder.layer.") {
             Some(rest) => 1 + rest.split('.').next().and_then(|i| i.parse().ok()).unwrap_or(0),
             None if name.starts_with("electra.embeddings") => 0,
             None => return 1.0,
         };
-        let top = num_layers + if self.layerwise_gap { 2 } else { 1 };
+        let top = self.num_hidden_layers + if self.layerwise_gap { 2 } else { 1 };
         self.layerwise_lr_decay.powi((top - depth) as i32)
     }
 
@@ -101,8 +103,8 @@ pub struct Optimizer {
     pub config: OptimizerConfig,
     /// Updates done.
     pub step: usize,
-    first: GradientsParams,
-    second: GradientsParams,
+    pub(crate) first: GradientsParams,
+    pub(crate) second: GradientsParams,
 }
 
 impl Optimizer {
@@ -113,7 +115,7 @@ impl Optimizer {
 
     /// One update. Returns the model and the global gradient norm before the clip, `[1]`, which
     /// stays on the device.
-    pub fn update(&mut self, model: Electra, grads: GradientsParams) -> (Electra, Tensor<1>) {
+    pub fn update<M: Module>(&mut self, model: M, grads: GradientsParams) -> (M, Tensor<1>) {
         let learning_rate = self.config.learning_rate_at(self.step);
         self.step += 1;
         let norm = global_norm(&model, &grads);
@@ -125,7 +127,6 @@ impl Optimizer {
             (correction(self.config.beta_1), correction(self.config.beta_2));
         let mut update = Update {
             at: Place::default(),
-            num_layers: model.electra.layers.len(),
             // As torch.nn.utils.clip_grad_norm_: max / (norm + 1e-6), at most 1.
             clip: ((norm.clone() + 1e-6).recip() * self.config.max_grad_norm).clamp_max(1.0),
             optimizer: self,
@@ -140,7 +141,7 @@ impl Optimizer {
 }
 
 /// √(Σ g²) over all gradients, without a read-back.
-fn global_norm(model: &Electra, grads: &GradientsParams) -> Tensor<1> {
+fn global_norm(model: &impl Module, grads: &GradientsParams) -> Tensor<1> {
     let mut collect = Gradients { grads, found: Vec::new() };
     model.visit(&mut collect);
     let device = collect.found.first().expect("something is trained").device();
@@ -162,7 +163,6 @@ impl ModuleVisitor for Gradients<'_> {
 
 struct Update<'a> {
     at: Place,
-    num_layers: usize,
     optimizer: &'a mut Optimizer,
     grads: GradientsParams,
     clip: Tensor<1>,
@@ -174,7 +174,7 @@ struct Update<'a> {
 impl Update<'_> {
     fn factors(&self) -> AdamFactors {
         let (name, config) = (self.at.name(), &self.optimizer.config);
-        let learning_rate = self.learning_rate * config.layer_factor(&name, self.num_layers);
+        let learning_rate = self.learning_rate * config.layer_factor(&name);
         AdamFactors {
             beta_1: config.beta_1,
             beta_2: config.beta_2,
@@ -248,9 +248,13 @@ mod tests {
             "electra.embeddings_project.weight",
         ];
         let exponents = |layerwise_gap| {
-            let config =
-                OptimizerConfig { layerwise_lr_decay: 0.5, layerwise_gap, ..Default::default() };
-            names.map(|name| -config.layer_factor(name, 12).log2())
+            let config = OptimizerConfig {
+                layerwise_lr_decay: 0.5,
+                layerwise_gap,
+                num_hidden_layers: 12,
+                ..Default::default()
+            };
+            names.map(|name| -config.layer_factor(name).log2())
         };
         assert_eq!(exponents(false), [0.0, 1.0, 12.0, 13.0]);
         assert_eq!(exponents(true), [0.0, 2.0, 13.0, 14.0]);

@@ -8,10 +8,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Display;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokenizers::models::ModelWrapper;
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::{BertNormalizer, NormalizerWrapper};
+use tokenizers::pre_tokenizers::PreTokenizerWrapper;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::PostProcessorWrapper;
 use tokenizers::processors::template::TemplateProcessing;
@@ -24,6 +26,9 @@ const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 const VOCAB: &str = "vocab.txt";
 
+/// What a tokenizer is read from; any other file of a model folder is left alone.
+pub const FILE_NAMES: [&str; 4] = [TOKENIZER, CONFIG, SPECIAL_TOKENS, VOCAB];
+
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     /// Without post-processor, truncation and padding: `encode` needs the bare pieces to cut them
@@ -31,7 +36,7 @@ pub struct Tokenizer {
     pieces: tokenizers::Tokenizer,
     /// Puts `[CLS]` and `[SEP]` round the pieces.
     processor: PostProcessorWrapper,
-    special: SpecialTokens,
+    special: SpecialIds,
     vocab_size: usize,
     cut_from: TruncationDirection,
     config: Map<String, Value>,
@@ -40,13 +45,22 @@ pub struct Tokenizer {
     sources: BTreeMap<String, Vec<u8>>,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct SpecialTokens {
-    pad: u32,
-    unk: u32,
-    cls: u32,
-    sep: u32,
-    mask: u32,
+/// The ids that stand for no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpecialIds {
+    pub pad: u32,
+    pub unk: u32,
+    pub cls: u32,
+    pub sep: u32,
+    pub mask: u32,
+}
+
+/// A text without `added_tokens` can be cut at ASCII whitespace and around ASCII punctuation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Separable {
+    pub added_tokens: Vec<String>,
+    /// It can be cut around CJK ideographs, too.
+    pub splits_chinese: bool,
 }
 
 /// Which text gives way when a pair is too long; the names are those of transformers.
@@ -84,7 +98,7 @@ impl Tokenizer {
 
         let sources: BTreeMap<_, _> = files
             .iter()
-            .filter(|(name, _)| [TOKENIZER, CONFIG, SPECIAL_TOKENS, VOCAB].contains(&name.as_str()))
+            .filter(|(name, _)| FILE_NAMES.contains(&name.as_str()))
             .map(|(name, bytes)| (name.clone(), bytes.clone()))
             .collect();
         let config = read_config(&sources)?;
@@ -187,6 +201,31 @@ impl Tokenizer {
         Ok(windows)
     }
 
+    /// The ids of a text's pieces, without special tokens and of any length.
+    pub fn ids(&self, text: &str) -> Result<Vec<u32>> {
+        Ok(self.pieces.encode_fast(text, false).map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// How texts can be cut into parts that have the same ids alone as in the text.
+    ///
+    /// BERT's normalizer and pre-tokenizer look at one character after the other, but for accents,
+    /// which belong to the character before them, and added tokens, which are found in the raw
+    /// text. None where anything else is at work.
+    pub fn separable(&self) -> Option<Separable> {
+        let (model, splitter) = (self.pieces.get_model(), self.pieces.get_pre_tokenizer());
+        let ModelWrapper::WordPiece(_) = model else { return None };
+        let Some(PreTokenizerWrapper::BertPreTokenizer(_)) = splitter else { return None };
+        let normalizer = self.pieces.get_normalizer();
+        let Some(NormalizerWrapper::BertNormalizer(bert)) = normalizer else { return None };
+        let added = self.pieces.get_added_tokens_decoder();
+        if added.values().any(|token| token.normalized || token.content.is_empty()) {
+            return None;
+        }
+        let mut added_tokens: Vec<_> = added.into_values().map(|token| token.content).collect();
+        added_tokens.sort();
+        Some(Separable { added_tokens, splits_chinese: bert.handle_chinese_chars })
+    }
+
     /// Every id that `encode` gives is below this.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
@@ -194,6 +233,10 @@ impl Tokenizer {
 
     pub fn token(&self, id: u32) -> Option<String> {
         self.pieces.id_to_token(id)
+    }
+
+    pub fn special_ids(&self) -> SpecialIds {
+        self.special
     }
 
     pub fn pad_id(&self) -> u32 {
@@ -402,10 +445,10 @@ impl SpecialNames {
         self.0.iter().find(|(name, _)| *name == key).map_or("", |(_, token)| token)
     }
 
-    fn find(&self, tokenizer: &tokenizers::Tokenizer, place: &str) -> Result<SpecialTokens> {
+    fn find(&self, tokenizer: &tokenizers::Tokenizer, place: &str) -> Result<SpecialIds> {
         let ids: Vec<_> = self.0.iter().map(|(_, token)| tokenizer.token_to_id(token)).collect();
         if let [Some(pad), Some(unk), Some(cls), Some(sep), Some(mask)] = ids[..] {
-            return Ok(SpecialTokens { pad, unk, cls, sep, mask });
+            return Ok(SpecialIds { pad, unk, cls, sep, mask });
         }
         let missing: Vec<_> = std::iter::zip(&self.0, &ids)
             .filter(|(_, id)| id.is_none())
@@ -587,7 +630,7 @@ fn undefined_token(processor: &Value) -> Option<&str> {
         .or_else(|| parts.find_map(undefined_token))
 }
 
-fn bert_template(names: &SpecialNames, special: SpecialTokens) -> Result<PostProcessorWrapper> {
+fn bert_template(names: &SpecialNames, special: SpecialIds) -> Result<PostProcessorWrapper> {
     let (cls, sep) = (names.token("cls_token"), names.token("sep_token"));
     let template = TemplateProcessing::builder()
         .try_single(format!("{cls}:0 $A:0 {sep}:0"))

@@ -195,7 +195,7 @@ impl FinetuneConfig {
         ((self.steps_per_epoch(examples) as f64 * self.epochs).round() as usize).max(1)
     }
 
-    fn optimizer(&self, steps: usize) -> OptimizerConfig {
+    fn optimizer(&self, steps: usize, num_hidden_layers: usize) -> OptimizerConfig {
         OptimizerConfig {
             learning_rate: self.learning_rate,
             warmup_steps: (steps as f64 * self.warmup).ceil() as usize,
@@ -205,6 +205,7 @@ impl FinetuneConfig {
             bias_correction: self.bias_correction,
             layerwise_lr_decay: self.layerwise_decay,
             layerwise_gap: self.layerwise_gap,
+            num_hidden_layers,
             ..OptimizerConfig::default()
         }
     }
@@ -285,10 +286,11 @@ impl Trainer {
             return Err(Error::new(place, "there is no row to use"));
         }
         let steps = config.steps(train.len());
+        let optimizer = config.optimizer(steps, model.electra.encoder.layers.len());
         let model = model.map(&mut FreezeMapper { at: Place::default(), freeze: config.freeze });
         let scorer = Scorer::new(&eval_features, config.batch_size, config.max_seq_length);
         Ok(Trainer {
-            optimizer: Optimizer::new(config.optimizer(steps)),
+            optimizer: Optimizer::new(optimizer),
             model: Some(model.train()),
             train,
             eval,

@@ -147,9 +147,9 @@ fn train(
     settings: &Value,
     device: &Device,
 ) -> (Tensors, Tensors) {
-    let config = optimizer_config(settings);
-    let (steps, parts) = (config.total_steps, integer(&settings["accumulate"]));
     let mut model = load(folder, device).model;
+    let config = optimizer_config(settings, model.electra.encoder.layers.len());
+    let (steps, parts) = (config.total_steps, integer(&settings["accumulate"]));
     let mut optimizer = Optimizer::new(config);
     let names = ["learning_rates", "losses", "grad_norms"];
     let (mut history, mut snapshots) = (names.map(|_| Vec::new()), Tensors::new());
@@ -190,7 +190,7 @@ fn mean_gradients(
     (total, accumulator.grads())
 }
 
-fn optimizer_config(settings: &Value) -> OptimizerConfig {
+fn optimizer_config(settings: &Value, num_hidden_layers: usize) -> OptimizerConfig {
     let number = |name: &str| settings[name].as_f64().unwrap();
     let flag = |name: &str| settings[name].as_bool().unwrap();
     OptimizerConfig {
@@ -206,6 +206,7 @@ fn optimizer_config(settings: &Value) -> OptimizerConfig {
         max_grad_norm: number("max_grad_norm"),
         layerwise_lr_decay: number("layerwise_lr_decay"),
         layerwise_gap: flag("layerwise_gap"),
+        num_hidden_layers,
     }
 }
 

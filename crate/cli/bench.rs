@@ -56,7 +56,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     times.sort_by(f64::total_cmp);
     let (median, min) = (times[times.len() / 2], times[0]);
-    let flop = flop(&config, args.batch_size, args.seq) * if finetune { 3.0 } else { 1.0 };
+    let flop = config.flop((args.batch_size * args.seq) as f64, args.seq) * if finetune { 3.0 } else { 1.0 };
     print_line(&json!({
         "mode": args.mode, "preset": args.preset, "device": picked.kind, "adapter": picked.name,
         "batch_size": args.batch_size, "seq": args.seq, "steps": times.len(),
@@ -64,15 +64,6 @@ pub fn run(args: Args) -> Result<()> {
         "tokens_per_s": (args.batch_size * args.seq) as f64 / median * 1e3,
         "gflop_per_step": flop / 1e9, "gflop_per_s": flop / median / 1e6,
     }))
-}
-
-/// Multiplications and additions of the matrix products of one forward pass.
-fn flop(config: &ElectraConfig, batch: usize, seq: usize) -> f64 {
-    let (h, f) = (config.hidden_size as f64, config.intermediate_size as f64);
-    let (tokens, seq) = ((batch * seq) as f64, seq as f64);
-    let layer = 2.0 * (4.0 * h * h + 2.0 * h * f) + 4.0 * seq * h;
-    let project = 2.0 * config.embedding_size as f64 * h;
-    tokens * (config.num_hidden_layers as f64 * layer + project)
 }
 
 fn examples(args: &Args, config: &ElectraConfig, step: usize) -> Vec<Features> {

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::{
     ColumnArgs, DeviceArg, at, batch_size, check_folder, max_seq_length, progress_bar, read_model,
-    read_rows, say, to_line, try_print_line, within,
+    read_rows, say, stop_flag, to_line, try_print_line, within,
 };
 
 /// Fine-tune a model on labelled text
@@ -229,7 +229,7 @@ fn prepare(args: &Args) -> Result<Setup<'_>> {
         train: read_rows(&args.train)?,
         eval: args.eval.as_deref().map(read_rows).transpose()?,
         device: args.device.open()?.device,
-        stop: stop_flag(),
+        stop: stop_flag("stopping after this step; the model is kept (Ctrl-C again to give up)"),
     })
 }
 
@@ -345,19 +345,4 @@ fn report(evaluation: Option<&Evaluation>, step: usize) {
         let accuracy = evaluation.report.accuracy;
         say(format_args!("step {step}: accuracy {accuracy:.4}, loss {:.4}", evaluation.loss));
     }
-}
-
-/// Ctrl-C asks the loop to stop; a second one ends the program.
-fn stop_flag() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let seen = flag.clone();
-    let handler = move || {
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-        say("stopping after this step; the model is kept (Ctrl-C again to give up)");
-    };
-    // Without a handler Ctrl-C ends the program, which is what it would do anyway.
-    let _ = ctrlc::set_handler(handler);
-    flag
 }

@@ -7,6 +7,7 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
+use super::noise::NoiseOps;
 use super::optimizer::{AdamFactors, OptimizerOps, PARTIAL_SUMS};
 
 #[cube(launch)]
@@ -75,6 +76,27 @@ fn strided_squares(x: &Tensor<f32>, start: usize, stride: usize) -> f32 {
     sum
 }
 
+/// `noise.rs` has the same in plain Rust.
+#[cube(launch)]
+fn add_gumbel_kernel(logits: &mut Tensor<f32>, columns: u32, seed: u32, first_row: u32) {
+    let i = ABSOLUTE_POS;
+    if i >= logits.len() {
+        terminate!();
+    }
+    let (row, column) = (i as u32 / columns, i as u32 % columns);
+    let key = mix(seed ^ mix(first_row + row));
+    let bits = mix(key + column) >> 9;
+    let uniform = (bits as f32 + 0.5) / 8388608.0;
+    logits[i] -= (-(uniform.ln())).ln();
+}
+
+#[cube]
+fn mix(x: u32) -> u32 {
+    let a = (x ^ (x >> 16)) * 0x7feb352d;
+    let b = (a ^ (a >> 15)) * 0x846ca68b;
+    b ^ (b >> 16)
+}
+
 /// A buffer that nobody else reads, so that a kernel may write into it.
 fn owned(tensor: FloatTensor<CubeBackend>) -> FloatTensor<CubeBackend> {
     let tensor = into_contiguous(tensor);
@@ -137,5 +159,23 @@ impl OptimizerOps for CubeBackend {
             used,
         );
         sums
+    }
+}
+
+impl NoiseOps for CubeBackend {
+    fn add_gumbel(logits: FloatTensor<Self>, seed: u32, first_row: u32) -> FloatTensor<Self> {
+        let logits = owned(logits);
+        let (count, columns) = (logits.meta.num_elements(), logits.meta.shape()[1]);
+        let cube_dim = CubeDim::new(&logits.client, count);
+        add_gumbel_kernel::launch(
+            &logits.client,
+            calculate_cube_count_elemwise(&logits.client, count, cube_dim),
+            cube_dim,
+            logits.clone().into_tensor_arg(),
+            columns as u32,
+            seed,
+            first_row,
+        );
+        logits
     }
 }

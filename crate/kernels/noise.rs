@@ -1,0 +1,104 @@
+//! Gumbel noise for sampling: the argmax of `logits + noise` is a draw from their softmax.
+//!
+//! Every number is a hash of a seed, its row and its column. So a batch gets the same noise
+//! whatever device computes it and however it is cut into pieces, and none is ever stored.
+
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
+
+use super::host;
+
+/// `logits + noise`, where row `r` of the logits has the noise of row `first_row + r`.
+///
+/// # Shapes
+/// - logits and output: `[rows, columns]`
+pub fn add_gumbel(logits: Tensor<2>, seed: u32, first_row: u32) -> Tensor<2> {
+    Tensor::from_dispatch(Dispatch::add_gumbel(logits.into_dispatch(), seed, first_row))
+}
+
+#[backend_extension(Cube, Flex, Fusion)]
+pub trait NoiseOps: Backend {
+    #[fusion(dtype = logits, shape = logits)]
+    fn add_gumbel(logits: FloatTensor<Self>, seed: u32, first_row: u32) -> FloatTensor<Self>;
+}
+
+impl NoiseOps for Flex {
+    fn add_gumbel(logits: FloatTensor<Self>, seed: u32, first_row: u32) -> FloatTensor<Self> {
+        let mut logits = logits.into_data();
+        let columns = logits.shape()[1];
+        let values = logits.as_mut_slice::<f32>().expect("logits are f32");
+        let rows = values.chunks_mut(columns).enumerate();
+        host::map(rows.collect(), |(row, values): (usize, &mut [f32])| {
+            let key = row_key(seed, first_row.wrapping_add(row as u32));
+            for (column, value) in values.iter_mut().enumerate() {
+                *value += gumbel(key, column as u32);
+            }
+        });
+        FloatTensor::<Flex>::from_data(logits)
+    }
+}
+
+/// What all the noise of a row comes from.
+fn row_key(seed: u32, row: u32) -> u32 {
+    mix(seed ^ mix(row))
+}
+
+fn gumbel(key: u32, column: u32) -> f32 {
+    // 23 bits and a half: never 0 and never 1, which have no logarithm to speak of.
+    let uniform = ((mix(key.wrapping_add(column)) >> 9) as f32 + 0.5) / (1 << 23) as f32;
+    -(-uniform.ln()).ln()
+}
+
+/// Spreads every bit of the input over the whole output.
+fn mix(mut x: u32) -> u32 {
+    x ^= x >> 16;
+    x = x.wrapping_mul(0x7feb_352d);
+    x ^= x >> 15;
+    x = x.wrapping_mul(0x846c_a68b);
+    x ^ (x >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    fn noise(rows: usize, columns: usize, first_row: u32) -> Vec<f32> {
+        let zeros = Tensor::zeros([rows, columns], &Device::flex());
+        add_gumbel(zeros, 7, first_row).into_data().try_into_vec::<f32>().unwrap()
+    }
+
+    /// The Gumbel distribution has mean 0.5772 and variance π²/6.
+    #[test]
+    fn it_is_gumbel_s_distribution() {
+        let noise = noise(100, 1000, 0);
+        let mean = noise.iter().sum::<f32>() / 1e5;
+        let variance = noise.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 1e5;
+        assert!((mean - 0.5772).abs() < 0.015, "{mean}");
+        assert!((variance - 1.645).abs() < 0.03, "{variance}");
+        assert!(noise.iter().all(|x| x.is_finite()));
+    }
+
+    #[test]
+    fn rows_are_numbered_across_batches() {
+        assert_eq!(noise(6, 50, 0)[150..], noise(3, 50, 3));
+        assert_ne!(noise(1, 50, 0), noise(1, 50, 1));
+    }
+
+    /// Four words of given probabilities, drawn often.
+    #[test]
+    fn the_largest_is_a_draw_from_the_softmax() {
+        let p = [0.5f32, 0.25, 0.2, 0.05];
+        let rows = 40_000;
+        let logits: Vec<f32> = p.iter().map(|p| p.ln()).collect();
+        let logits = TensorData::new(logits.repeat(rows), [rows, 4]);
+        let noisy = add_gumbel(Tensor::from_data(logits, &Device::flex()), 3, 0);
+        let drawn = noisy.argmax(1).into_data().try_into_vec::<i32>().unwrap();
+        for (word, p) in p.iter().enumerate() {
+            let share = drawn.iter().filter(|d| **d == word as i32).count() as f32 / rows as f32;
+            assert!((share - p).abs() < 0.01, "{word}: {share} of {p}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Examples to the tensors of one pre-training pass, with what was drawn from them.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::batch::{Features, pad_to};
+use crate::masking::{Drawn, candidates};
+use crate::model::Inputs;
+use crate::tokenizer::SpecialIds;
+
+/// An example and the tokens drawn from it.
+#[derive(Debug, Clone)]
+pub struct Masked {
+    pub features: Features,
+    pub drawn: Drawn,
+}
+
+/// What the losses are means over: the whole step, of which a batch may be a part.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Totals {
+    pub examples: f64,
+    pub tokens: f64,
+    /// Tokens drawn; one drawn twice counts twice.
+    pub drawn: f64,
+    /// Tokens that might have been drawn.
+    pub candidates: f64,
+}
+
+impl Totals {
+    pub fn of<'a>(examples: impl IntoIterator<Item = &'a Masked>, special: SpecialIds) -> Self {
+        examples.into_iter().fold(Totals::default(), |sum, example| {
+            let ids = &example.features.input_ids;
+            Totals {
+                examples: sum.examples + 1.0,
+                tokens: sum.tokens + ids.len() as f64,
+                drawn: sum.drawn + example.drawn.positions.len() as f64,
+                candidates: sum.candidates + candidates(ids, special).len() as f64,
+            }
+        })
+    }
+}
+
+/// One pass; `drawn` is the most that an example may have drawn.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The original tokens.
+    pub inputs: Inputs,
+    /// The same with `[MASK]` at most of what was drawn: `[batch, seq]`.
+    pub masked_ids: Tensor<2, Int>,
+    /// Where was drawn; 0 beyond: `[batch, drawn]`.
+    pub positions: Tensor<2, Int>,
+    /// 1 for what was drawn: `[batch, drawn]`.
+    pub weights: Tensor<2>,
+    /// The original tokens there: `[batch, drawn]`.
+    pub targets: Tensor<2, Int>,
+    /// How often each token was drawn: `[batch, seq]`.
+    pub counts: Tensor<2, Int>,
+    /// 1 where a token may be drawn: `[batch, seq]`.
+    pub candidates: Tensor<2>,
+    /// The number of the first example in the run; the noise of the sampling goes by it.
+    pub first_example: u64,
+}
+
+/// Pads examples to `seq` tokens.
+pub fn collate(
+    examples: &[Masked],
+    first_example: u64,
+    seq: usize,
+    max_predictions: usize,
+    special: SpecialIds,
+    device: &Device,
+) -> Batch {
+    let (rows, drawn) = (examples.len(), max_predictions);
+    let mut masked_ids = vec![0i32; rows * seq];
+    let mut counts = vec![0i32; rows * seq];
+    let mut candidate = vec![0f32; rows * seq];
+    let mut positions = vec![0i32; rows * drawn];
+    let mut targets = vec![0i32; rows * drawn];
+    let mut weights = vec![0f32; rows * drawn];
+    for (row, example) in examples.iter().enumerate() {
+        let ids = &example.features.input_ids;
+        ids.iter().enumerate().for_each(|(i, id)| masked_ids[row * seq + i] = *id as i32);
+        candidates(ids, special).into_iter().for_each(|i| candidate[row * seq + i] = 1.0);
+        let places = example.drawn.positions.iter().zip(&example.drawn.masked);
+        for (slot, (position, masked)) in places.enumerate() {
+            let (cell, slot) = (row * seq + position, row * drawn + slot);
+            positions[slot] = *position as i32;
+            targets[slot] = ids[*position] as i32;
+            weights[slot] = 1.0;
+            counts[cell] += 1;
+            if *masked {
+                masked_ids[cell] = special.mask as i32;
+            }
+        }
+    }
+    let features: Vec<&Features> = examples.iter().map(|example| &example.features).collect();
+    let ids = |values: Vec<i32>, width| {
+        Tensor::<2, Int>::from_data(TensorData::new(values, [rows, width]), device)
+    };
+    let floats =
+        |values: Vec<f32>, width| Tensor::from_data(TensorData::new(values, [rows, width]), device);
+    Batch {
+        inputs: pad_to(&features, rows, seq, device),
+        masked_ids: ids(masked_ids, seq),
+        positions: ids(positions, drawn),
+        weights: floats(weights, drawn),
+        targets: ids(targets, drawn),
+        counts: ids(counts, seq),
+        candidates: floats(candidate, seq),
+        first_example,
+    }
+}

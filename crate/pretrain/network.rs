@@ -1,0 +1,243 @@
+//! Generator and discriminator in one module, round one set of embedding tables.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig};
+use burn::tensor::{Device, Tensor, TensorData};
+use safetensors::Dtype;
+
+use super::config::{Objective, PretrainConfig};
+use crate::checkpoint::{self, Fresh, HostTensor, Init, ModelFiles};
+use crate::config::ElectraConfig;
+use crate::error::Result;
+use crate::heads::{Architecture, DiscriminatorHead, GeneratorHead};
+use crate::model::{ElectraModel, Embeddings, Encoder, Inputs, additive_mask};
+
+/// Everything that pre-training trains.
+#[derive(Module, Debug)]
+pub struct Pretraining {
+    /// The main network, whose embeddings the generator shares.
+    pub electra: ElectraModel,
+    /// Absent where the objective is MLM.
+    pub discriminator: Option<DiscriminatorHead>,
+    /// Absent where replacements are drawn evenly.
+    pub generator: Option<Generator>,
+    /// What the discriminator adds to the shared tables, where its gradient stops there.
+    pub delta: Option<Delta>,
+}
+
+/// The network that guesses masked tokens.
+#[derive(Module, Debug)]
+pub struct Generator {
+    /// Absent where it shares the main network's.
+    pub embeddings: Option<Embeddings>,
+    /// Absent where it is the main network's. Of two towers the one from left to right.
+    pub encoder: Option<Encoder>,
+    /// The tower from right to left.
+    pub backward: Option<Encoder>,
+    pub predictions: GeneratorHead,
+    dropout: Dropout,
+}
+
+/// Differences to shared tables (DeBERTaV3, section 3.3).
+#[derive(Module, Debug)]
+pub struct Delta {
+    pub word_embeddings: Embedding,
+    pub position_embeddings: Embedding,
+}
+
+impl Pretraining {
+    /// The network with unset weights.
+    pub fn new(config: &PretrainConfig, vocab_size: usize, device: &Device) -> Self {
+        let main = config.discriminator(vocab_size, 0);
+        let generator = || Generator::new(config, vocab_size, device);
+        Pretraining {
+            electra: ElectraModel::new(&main, device),
+            discriminator: (config.objective != Objective::Mlm)
+                .then(|| DiscriminatorHead::new(&main, device)),
+            generator: (!config.uniform_generator).then(generator),
+            delta: config.disentangled_embeddings.then(|| Delta::new(&main, device)),
+        }
+    }
+
+    /// With weights drawn from `seed` as google-research/electra draws them.
+    pub fn fresh(config: &PretrainConfig, vocab_size: usize, device: &Device) -> Self {
+        checkpoint::draw_all(Self::new(config, vocab_size, device), fresh(config, |_| true))
+    }
+
+    /// With the weights of a discriminator and perhaps a generator, by their Hugging Face names;
+    /// what they lack beside their bodies is fresh.
+    ///
+    /// # Errors
+    /// A tensor is missing, unused or mis-shaped.
+    pub fn from_folders(
+        config: &PretrainConfig,
+        vocab_size: usize,
+        discriminator: BTreeMap<String, HostTensor>,
+        generator: Option<BTreeMap<String, HostTensor>>,
+        device: &Device,
+    ) -> Result<Self> {
+        let mut tensors = discriminator;
+        let allowed: fn(&str) -> bool = match generator.is_some() {
+            true => |name| !name.starts_with("electra.") && !name.starts_with("generator."),
+            false => |name| !name.starts_with("electra."),
+        };
+        let own = config.untied_generator_embeddings;
+        for (name, tensor) in generator.into_iter().flatten() {
+            let Some(rest) = name.strip_prefix("electra.") else {
+                tensors.insert(format!("generator.{name}"), tensor);
+                continue;
+            };
+            // Shared tables are the discriminator's.
+            if own || !rest.starts_with("embeddings.") {
+                tensors.insert(format!("generator.{rest}"), tensor);
+            }
+        }
+        let network = Self::new(config, vocab_size, device);
+        checkpoint::fill_from(network, "--init-from", tensors, Some(fresh(config, allowed)))
+    }
+
+    /// The main network's last hidden states, `[batch, seq, hidden]`.
+    pub fn main_hidden(&self, inputs: &Inputs) -> Tensor<3> {
+        let Some(delta) = &self.delta else { return self.electra.forward(inputs) };
+        let embeddings = &self.electra.embeddings;
+        let sum = |shared: &Embedding, own: &Embedding| shared.weight.val().detach() + own.weight.val();
+        let words = sum(&embeddings.word_embeddings, &delta.word_embeddings);
+        let positions = sum(&embeddings.position_embeddings, &delta.position_embeddings);
+        let embedded = embeddings.forward_with(words, positions, inputs);
+        self.electra.encoder.forward(embedded, additive_mask(inputs.attention_mask.clone()))
+    }
+
+    /// The table the generator reads from, and its softmax is tied to: `[vocab, embedding]`.
+    pub fn word_table(&self) -> Tensor<2> {
+        self.generator_embeddings().word_embeddings.weight.val()
+    }
+
+    fn generator_embeddings(&self) -> &Embeddings {
+        let own = self.generator.as_ref().and_then(|generator| generator.embeddings.as_ref());
+        own.unwrap_or(&self.electra.embeddings)
+    }
+
+    /// The generator's last hidden states: `[batch, seq, width]`; of two towers side by side, each
+    /// looking at one side of a token but not at it.
+    pub fn generator_hidden(&self, inputs: &Inputs) -> Tensor<3> {
+        let generator = self.generator.as_ref().expect("asked for where there is one");
+        let Some(encoder) = &generator.encoder else { return self.electra.forward(inputs) };
+        let embedded = generator.dropout.forward(self.generator_embeddings().normalised(inputs));
+        let mask = additive_mask(inputs.attention_mask.clone());
+        let Some(backward) = &generator.backward else { return encoder.forward(embedded, mask) };
+        let [_, seq] = inputs.input_ids.dims();
+        let device = inputs.attention_mask.device();
+        let sided = |seen: fn(usize, usize) -> bool| {
+            (mask.clone() + one_sided(seq, seen, &device)).clamp_min(-10000.0)
+        };
+        let left = encoder.forward(embedded.clone(), sided(|from, to| to <= from));
+        let right = backward.forward(embedded, sided(|from, to| to >= from));
+        // Token t is told what its neighbours saw. The ends wrap round, to [CLS] and [SEP],
+        // which nobody guesses.
+        Tensor::cat(vec![left.roll_dim(1, 1), right.roll_dim(-1, 1)], 2)
+    }
+}
+
+/// 0 where `seen(from, to)`, -10000 elsewhere: `[1, 1, seq, seq]`.
+fn one_sided(seq: usize, seen: fn(usize, usize) -> bool, device: &Device) -> Tensor<4> {
+    let cells = (0..seq * seq).map(|i| if seen(i / seq, i % seq) { 0f32 } else { -10000.0 });
+    Tensor::from_data(TensorData::new(cells.collect::<Vec<_>>(), [1, 1, seq, seq]), device)
+}
+
+impl Generator {
+    fn new(config: &PretrainConfig, vocab_size: usize, device: &Device) -> Self {
+        let sizes = config.generator(vocab_size, 0);
+        let apart = config.untied_generator && config.objective != Objective::Mlm;
+        let towers = if config.two_towers() { 2 } else { 1 };
+        Generator {
+            embeddings: (apart && config.untied_generator_embeddings)
+                .then(|| Embeddings::new(&sizes, device)),
+            encoder: apart.then(|| Encoder::new(&sizes, device)),
+            backward: (apart && towers == 2).then(|| Encoder::new(&sizes, device)),
+            predictions: GeneratorHead::over(towers * sizes.hidden_size, &sizes, device),
+            dropout: DropoutConfig::new(sizes.hidden_dropout_prob).init(),
+        }
+    }
+}
+
+impl Delta {
+    fn new(config: &ElectraConfig, device: &Device) -> Self {
+        let table = |rows| EmbeddingConfig::new(rows, config.embedding_size).init(device);
+        Delta {
+            word_embeddings: table(config.vocab_size),
+            position_embeddings: table(config.max_position_embeddings),
+        }
+    }
+}
+
+fn fresh(config: &PretrainConfig, allowed: fn(&str) -> bool) -> Fresh {
+    Fresh { seed: config.seed, std: config.initializer_range, init: Init::Original, allowed }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Hugging Face folders
+
+/// The folders that a trained network is taken away in, by name: `discriminator`, `generator`.
+/// A generator of two towers has no class in transformers and none is written.
+///
+/// # Errors
+/// A value has no room in `dtype`.
+pub fn export(
+    tensors: &BTreeMap<String, HostTensor>,
+    config: &PretrainConfig,
+    vocab_size: usize,
+    pad_token_id: usize,
+    dtype: Dtype,
+) -> Result<Vec<(&'static str, ModelFiles)>> {
+    let mut folders = Vec::new();
+    if config.objective != Objective::Mlm {
+        let mut sizes = config.discriminator(vocab_size, pad_token_id);
+        if config.objective == Objective::Electric {
+            sizes.other.insert(OBJECTIVE.into(), "electric".into());
+        }
+        let tensors = discriminator_tensors(tensors);
+        let files = checkpoint::model_files(&tensors, &sizes, Architecture::PreTraining, dtype)?;
+        folders.push(("discriminator", files));
+    }
+    if !config.uniform_generator && !config.two_towers() {
+        let sizes = config.generator(vocab_size, pad_token_id);
+        let tensors = generator_tensors(tensors);
+        let files = checkpoint::model_files(&tensors, &sizes, Architecture::MaskedLm, dtype)?;
+        folders.push(("generator", files));
+    }
+    Ok(folders)
+}
+
+/// The field of `config.json` that tells an energy from a detection.
+pub const OBJECTIVE: &str = "objective";
+
+fn discriminator_tensors(all: &BTreeMap<String, HostTensor>) -> BTreeMap<String, HostTensor> {
+    let own = |name: &&String| name.starts_with("electra.") || name.starts_with("discriminator_");
+    let names = all.keys().filter(own);
+    let merged = |name: &String| {
+        let mut tensor = all[name].clone();
+        let delta = name.strip_prefix("electra.embeddings.").map(|rest| format!("delta.{rest}"));
+        if let Some(delta) = delta.and_then(|name| all.get(&name)) {
+            tensor.values.iter_mut().zip(&delta.values).for_each(|(value, delta)| *value += delta);
+        }
+        tensor
+    };
+    names.map(|name| (name.clone(), merged(name))).collect()
+}
+
+fn generator_tensors(all: &BTreeMap<String, HostTensor>) -> BTreeMap<String, HostTensor> {
+    let own = all.keys().any(|name| name.starts_with("generator.embeddings."));
+    let tied = !all.keys().any(|name| name.starts_with("generator.encoder."));
+    let of_the_main = |name: &str| match name.starts_with("electra.embeddings.") {
+        true => !own,
+        false => tied && name.starts_with("electra."),
+    };
+    let named = |name: &String| match name.strip_prefix("generator.") {
+        Some(rest) if rest.starts_with("generator_") => Some(rest.to_string()),
+        Some(rest) => Some(format!("electra.{rest}")),
+        None => of_the_main(name).then(|| name.clone()),
+    };
+    all.iter().filter_map(|(name, tensor)| Some((named(name)?, tensor.clone()))).collect()
+}

@@ -1,0 +1,280 @@
+//! One pass of pre-training: the generator's loss, the replacements it draws, the detection of
+//! them, and one backward pass for both.
+//!
+//! Follows `PretrainingModel` in `run_pretraining.py` of google-research/electra. Both losses end
+//! in a softmax or a sigmoid whose gradient is known in closed form, so what is handed to
+//! autodiff is `Σ output × (its gradient, a constant)`: it has the gradients of the loss.
+
+use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
+
+use super::batch::{Batch, Totals};
+use super::config::{Objective, PretrainConfig};
+use super::network::Pretraining;
+use super::vocabulary::{Guesses, Noise, Rows, Sampling, draw_evenly, guess};
+use crate::model::Inputs;
+use crate::seed::stream;
+
+/// What one pass gave. The losses are this batch's share of the step's means.
+#[derive(Debug, Clone)]
+pub struct Pass {
+    /// Of masked tokens, `[1]`.
+    pub gen_loss: Tensor<1>,
+    /// Of all tokens, `[1]`; 0 where nothing is detected.
+    pub disc_loss: Tensor<1>,
+    /// Its gradients are those of the weighted loss, `[1]`; only with autodiff.
+    pub backward: Option<Tensor<1>>,
+    /// 1 where the generator's first choice is the original, `[batch, drawn]`.
+    pub correct: Tensor<2, Int>,
+    /// What the generator put in place of drawn tokens, `[batch, drawn]`.
+    pub samples: Tensor<2, Int>,
+    pub detection: Option<Detection>,
+}
+
+/// The discriminator's side, on every token.
+#[derive(Debug, Clone)]
+pub struct Detection {
+    /// The text with its replacements, `[batch, seq]`.
+    pub input_ids: Tensor<2, Int>,
+    /// 1 where a token is not the original, `[batch, seq]`.
+    pub is_replaced: Tensor<2>,
+    /// Above 0 means "replaced", `[batch, seq]`.
+    pub logits: Tensor<2>,
+}
+
+/// Where noise comes from when none is given.
+pub fn seeded_noise(config: &PretrainConfig, batch: &Batch, purpose: &str) -> Noise {
+    let [_, width] = match config.two_towers() {
+        true => batch.inputs.input_ids.dims(),
+        false => batch.positions.dims(),
+    };
+    let seed = stream(config.seed, purpose, 0) as u32;
+    Noise::Seed { seed, first_row: (batch.first_example as u32).wrapping_mul(width as u32) }
+}
+
+/// Runs both networks. `noise` has a row a drawn token, or a row a token for two towers.
+pub fn pass(
+    network: &Pretraining,
+    config: &PretrainConfig,
+    batch: &Batch,
+    totals: Totals,
+    noise: Noise,
+) -> Pass {
+    let sampling = Sampling {
+        temperature: config.temperature,
+        disallow_correct: config.disallow_correct,
+        noise,
+    };
+    let generated = match (config.uniform_generator, config.two_towers()) {
+        (true, _) => evenly(network, batch, totals, &sampling),
+        (_, true) => from_both_sides(network, batch, totals, &sampling),
+        _ => from_the_mask(network, batch, totals, &sampling),
+    };
+    let mut backward = generated.backward.map(|term| term * config.gen_weight);
+    let mut disc_loss = generated.gen_loss.zeros_like();
+    let mut detection = None;
+    if network.discriminator.is_some() {
+        let found = detect(network, config, batch, &generated.samples_at, generated.log_probs);
+        let loss = detection_loss(config, batch, totals, &found);
+        let term = loss.backward.map(|term| term * config.disc_weight);
+        backward = match (backward, term) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+        disc_loss = loss.value;
+        detection = Some(found);
+    }
+    let inner = |mut found: Detection| {
+        found.logits = found.logits.inner();
+        found
+    };
+    Pass {
+        gen_loss: generated.gen_loss,
+        disc_loss,
+        backward,
+        correct: generated.correct,
+        samples: generated.samples,
+        detection: detection.map(inner),
+    }
+}
+
+/// What a generator gave. Nothing here but `backward` knows of autodiff.
+struct Generated {
+    gen_loss: Tensor<1>,
+    backward: Option<Tensor<1>>,
+    correct: Tensor<2, Int>,
+    samples: Tensor<2, Int>,
+    /// The sum of what was drawn at each token, `[batch, seq]`.
+    samples_at: Tensor<2, Int>,
+    /// The log-probability of the token that now stands there, `[batch, seq]`; two towers only.
+    log_probs: Option<Tensor<2>>,
+}
+
+/// The masked generator: its head runs on drawn tokens only.
+fn from_the_mask(
+    network: &Pretraining,
+    batch: &Batch,
+    totals: Totals,
+    sampling: &Sampling,
+) -> Generated {
+    let inputs = Inputs { input_ids: batch.masked_ids.clone(), ..batch.inputs.clone() };
+    let drawn = gather(network.generator_hidden(&inputs), &batch.positions); // [rows, width]
+    let weights = batch.weights.clone().inner().flatten(0, 1) / totals.drawn;
+    let targets: Tensor<1, Int> = batch.targets.clone().inner().flatten(0, 1);
+    let replaced = batch.weights.clone().inner().int().flatten(0, 1);
+    let (guesses, backward) = head(network, drawn, targets, weights, replaced, sampling);
+    let shape = batch.positions.dims();
+    let samples = guesses.samples.reshape(shape);
+    Generated {
+        gen_loss: guesses.loss,
+        backward,
+        correct: guesses.correct.reshape(shape),
+        samples_at: scatter(samples.clone(), batch),
+        samples,
+        log_probs: None,
+    }
+}
+
+/// Two towers on the text as it is: every token is guessed from its neighbours.
+fn from_both_sides(
+    network: &Pretraining,
+    batch: &Batch,
+    totals: Totals,
+    sampling: &Sampling,
+) -> Generated {
+    let hidden = network.generator_hidden(&batch.inputs); // [batch, seq, 2 width]
+    let shape = batch.inputs.input_ids.dims();
+    let weights = batch.candidates.clone().inner().flatten(0, 1) / totals.candidates;
+    let targets: Tensor<1, Int> = batch.inputs.input_ids.clone().inner().flatten(0, 1);
+    let counts = batch.counts.clone().inner();
+    let replaced = counts.clone().clamp(0, 1).flatten(0, 1);
+    let hidden = hidden.flatten::<2>(0, 1);
+    let (guesses, backward) = head(network, hidden, targets, weights, replaced, sampling);
+    let (samples, correct) = (guesses.samples.reshape(shape), guesses.correct.reshape(shape));
+    let positions = batch.positions.clone().inner();
+    Generated {
+        gen_loss: guesses.loss,
+        backward,
+        correct: correct.gather(1, positions.clone()),
+        samples_at: samples.clone() * counts,
+        samples: samples.gather(1, positions),
+        log_probs: Some(guesses.log_probs.reshape(shape)),
+    }
+}
+
+/// No generator: its loss is that of knowing nothing.
+fn evenly(network: &Pretraining, batch: &Batch, totals: Totals, sampling: &Sampling) -> Generated {
+    let [vocab, _] = network.word_table().dims();
+    let shape = batch.positions.dims();
+    let targets = batch.targets.clone().inner().flatten(0, 1);
+    let weights = batch.weights.clone().inner();
+    let samples = draw_evenly(&targets, vocab, sampling, &weights.device()).reshape(shape);
+    Generated {
+        gen_loss: weights.sum() * ((vocab as f64).ln() / totals.drawn),
+        backward: None,
+        correct: Tensor::zeros_like(&samples),
+        samples_at: scatter(samples.clone(), batch),
+        samples,
+        log_probs: None,
+    }
+}
+
+/// The softmax over the vocabulary, and the term that carries its gradients.
+fn head(
+    network: &Pretraining,
+    hidden: Tensor<2>,
+    targets: Tensor<1, Int>,
+    weights: Tensor<1>,
+    replaced: Tensor<1, Int>,
+    sampling: &Sampling,
+) -> (Guesses, Option<Tensor<1>>) {
+    let head = &network.generator.as_ref().expect("asked for where there is one").predictions;
+    let hidden = head.transform(hidden); // [rows, embedding]
+    let (table, bias) = (network.word_table(), head.bias.val());
+    let rows = Rows { hidden: hidden.clone().inner(), targets, weights, replaced };
+    let learns = hidden.is_autodiff();
+    let guesses = guess(&rows, &table.clone().inner(), &bias.clone().inner(), sampling, learns);
+    let backward = guesses.gradients.as_ref().map(|gradients| {
+        (hidden * gradients.hidden.clone()).sum()
+            + (table * gradients.table.clone()).sum()
+            + (bias * gradients.bias.clone()).sum()
+    });
+    (guesses, backward)
+}
+
+/// `[batch, seq, width]` at `[batch, drawn]` places: `[batch * drawn, width]`. A product with
+/// ones and zeros, because the gradient of a look-up runs on one thread a column on GPUs.
+fn gather(hidden: Tensor<3>, positions: &Tensor<2, Int>) -> Tensor<2> {
+    let ([_, seq, _], [batch, drawn]) = (hidden.dims(), positions.dims());
+    let positions = positions.clone().inner();
+    let every = Tensor::<1, Int>::arange(0..seq as i64, &positions.device());
+    let every = every.reshape([1, 1, seq]).expand([batch, drawn, seq]);
+    let chosen = positions.unsqueeze_dim::<3>(2).expand([batch, drawn, seq]).equal(every);
+    chosen.float().matmul(hidden).flatten(0, 1)
+}
+
+/// Adds what was drawn up at its places: `[batch, drawn]` to `[batch, seq]`.
+fn scatter(samples: Tensor<2, Int>, batch: &Batch) -> Tensor<2, Int> {
+    let samples = samples * batch.weights.clone().inner().int();
+    let nothing = Tensor::zeros_like(&batch.counts.clone().inner());
+    nothing.scatter(1, batch.positions.clone().inner(), samples, IndexingUpdateOp::Add)
+}
+
+/// Puts the replacements in and looks for them.
+fn detect(
+    network: &Pretraining,
+    config: &PretrainConfig,
+    batch: &Batch,
+    samples_at: &Tensor<2, Int>,
+    log_probs: Option<Tensor<2>>,
+) -> Detection {
+    let (original, counts) = (batch.inputs.input_ids.clone().inner(), batch.counts.clone().inner());
+    // A token drawn twice (only with replacement) becomes the mean of its samples, as in the
+    // reference: its issue 41.
+    let samples = samples_at.clone() / counts.clone().clamp_min(1);
+    let drawn = counts.clamp(0, 1);
+    let input_ids = original.clone() + (samples - original.clone()) * drawn.clone();
+    let electric = config.objective == Objective::Electric;
+    let is_replaced = match electric {
+        // Noise is noise, also where it happens to be the original.
+        true => drawn.float(),
+        false => input_ids.clone().not_equal(original).float(),
+    };
+    let corrupted = match batch.inputs.input_ids.is_autodiff() {
+        true => Tensor::from_inner(input_ids.clone()),
+        false => input_ids.clone(),
+    };
+    let inputs = Inputs { input_ids: corrupted, ..batch.inputs.clone() };
+    let head = network.discriminator.as_ref().expect("looked at by the caller");
+    let mut logits = head.forward(network.main_hidden(&inputs)); // [batch, seq]
+    if let Some(log_probs) = log_probs.filter(|_| electric) {
+        let odds = (config.mask_prob / (1.0 - config.mask_prob)).ln();
+        logits = logits + (log_probs + odds);
+    }
+    Detection { input_ids, is_replaced, logits }
+}
+
+struct Loss {
+    value: Tensor<1>,
+    backward: Option<Tensor<1>>,
+}
+
+/// The mean of the binary cross entropy over real tokens, or over drawn ones.
+fn detection_loss(
+    config: &PretrainConfig,
+    batch: &Batch,
+    totals: Totals,
+    found: &Detection,
+) -> Loss {
+    let weights = match config.disc_on_masked_only {
+        true => batch.counts.clone().inner().clamp(0, 1).float() / totals.drawn,
+        false => batch.inputs.attention_mask.clone().inner() / totals.tokens,
+    };
+    let (logits, target) = (found.logits.clone().inner(), found.is_replaced.clone());
+    // log(1 + exp(x)) - x y, without an overflow.
+    let softplus = activation::relu(logits.clone()) + (-logits.clone().abs()).exp().log1p();
+    let value = ((softplus - logits.clone() * target.clone()) * weights.clone()).sum();
+    let slope = (activation::sigmoid(logits) - target) * weights;
+    let learns = found.logits.is_autodiff();
+    let backward = learns.then(|| (found.logits.clone() * slope).sum());
+    Loss { value, backward }
+}

@@ -1,0 +1,315 @@
+//! The run: batches in a seeded order, updates, evaluations.
+//!
+//! Everything random comes from the run's seed and the number of an example or a step, so the
+//! state of a run is its weights, its moments and two counters (`state.rs`).
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::tensor::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use super::batch::{Batch, Masked, Totals, collate};
+use super::config::PretrainConfig;
+use super::evaluation::{Evaluation, Tally};
+use super::network::Pretraining;
+use super::objective::{pass, seeded_noise};
+use crate::batch::Features;
+use crate::corpus::{Corpus, Index, Split, shuffled};
+use crate::distributed::World;
+use crate::error::{Error, Result};
+use crate::masking::Masking;
+use crate::optim::Optimizer;
+use crate::seed::stream;
+
+/// A line of `metrics.jsonl`: means over the updates since the last one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LoggedStep {
+    pub step: usize,
+    /// `gen_weight` × gen_loss + `disc_weight` × disc_loss.
+    pub loss: f64,
+    pub gen_loss: f64,
+    pub disc_loss: f64,
+    /// Before the clip.
+    pub grad_norm: f64,
+    /// Of the last update.
+    pub learning_rate: f64,
+    /// Tokens seen so far, without padding.
+    pub tokens: u64,
+    /// Passes over the text so far.
+    pub epoch: f64,
+}
+
+/// The losses and the gradient norm of one update.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct StepLosses {
+    pub gen_loss: f32,
+    pub disc_loss: f32,
+    pub grad_norm: f32,
+}
+
+/// How far a run is, beside its weights and moments.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Updates done.
+    pub step: usize,
+    /// Examples seen by all ranks.
+    pub examples: u64,
+    /// Tokens seen by all ranks, without padding.
+    pub tokens: u64,
+    /// Updates that are in no line of `metrics.jsonl` yet.
+    pub unlogged: Vec<StepLosses>,
+}
+
+/// A run of pre-training.
+pub struct Run {
+    pub config: PretrainConfig,
+    pub counters: Counters,
+    pub(super) corpus: Corpus,
+    pub(super) optimizer: Optimizer,
+    pub(super) device: Device,
+    /// Not there for the moment of an update only.
+    network: Option<Pretraining>,
+    world: World,
+    masking: Masking,
+    seq: usize,
+    /// Losses and gradient norms that were not read back yet, `[3]` each.
+    unread: Vec<Tensor<1>>,
+}
+
+impl Run {
+    /// A new run; `network` and `device` are without autodiff.
+    ///
+    /// # Errors
+    /// The text does not fit the settings.
+    pub fn new(
+        config: PretrainConfig,
+        corpus: Corpus,
+        network: Pretraining,
+        world: World,
+        device: &Device,
+    ) -> Result<Self> {
+        config.check()?;
+        let seq = corpus.index.settings.max_seq_length;
+        check_corpus(&config, &corpus, &world)?;
+        Ok(Run {
+            optimizer: Optimizer::new(config.optimizer()),
+            masking: Masking::new(config.mask_prob, config.mask_with_replacement, seq),
+            counters: Counters::default(),
+            network: Some(network.train()),
+            device: device.clone(),
+            unread: Vec::new(),
+            config,
+            corpus,
+            world,
+            seq,
+        })
+    }
+
+    /// The network as it is now, on the plain device.
+    pub fn network(&self) -> Pretraining {
+        self.training_network().valid()
+    }
+
+    pub(super) fn training_network(&self) -> &Pretraining {
+        self.network.as_ref().expect("a network is there between updates")
+    }
+
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// What the text is.
+    pub fn index(&self) -> &Index {
+        &self.corpus.index
+    }
+
+    /// Examples of the text to learn from.
+    pub fn examples(&self) -> usize {
+        self.corpus.len(Split::Train)
+    }
+
+    /// Examples of the text that are held out.
+    pub fn held_out(&self) -> usize {
+        self.corpus.len(Split::Eval)
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.counters.step >= self.config.num_train_steps
+    }
+
+    /// Multiplications and additions of an update, on all ranks.
+    pub fn flop_per_step(&self) -> f64 {
+        let vocab_size = self.corpus.index.settings.vocab_size;
+        self.config.flop_per_step(vocab_size, self.seq) * self.world.size() as f64
+    }
+
+    /// One update. Gives a line for the log when one is due.
+    ///
+    /// # Errors
+    /// The text cannot be read, the device failed, or the loss is no longer a number.
+    pub async fn step(&mut self) -> Result<Option<LoggedStep>> {
+        let parts = self.next_examples()?;
+        let special = self.corpus.index.settings.special;
+        let mut totals = Totals::of(parts.iter().flat_map(|(_, part)| part), special);
+        self.world.sum_totals(&mut totals);
+        let (losses, grads) = self.gradients(parts, totals);
+        let network = self.network.take().expect("a network is there between updates");
+        let grads = self.world.sum_gradients(&network, grads).await?;
+        let (network, norm) = self.optimizer.update(network, grads);
+        self.network = Some(network);
+        self.unread.push(Tensor::cat(vec![losses, norm], 0));
+        self.counters.step += 1;
+        self.counters.examples += totals.examples as u64;
+        self.counters.tokens += totals.tokens as u64;
+        let due = self.counters.step.is_multiple_of(self.config.log_every) || self.is_done();
+        if due { self.log().await.map(Some) } else { Ok(None) }
+    }
+
+    /// The examples of this rank's passes, with the number of the first of each.
+    fn next_examples(&self) -> Result<Vec<(u64, Vec<Masked>)>> {
+        let (rank, ranks) = (self.world.rank(), self.world.size());
+        let size = self.config.batch_size;
+        let part = |part: usize| {
+            let first = self.counters.examples + ((part * ranks + rank) * size) as u64;
+            let examples = (first..first + size as u64).map(|number| self.example(number));
+            Ok((first, examples.collect::<Result<Vec<_>>>()?))
+        };
+        (0..self.config.accumulate).map(part).collect()
+    }
+
+    /// The example that comes at that place in the run.
+    fn example(&self, number: u64) -> Result<Masked> {
+        let count = self.corpus.len(Split::Train) as u64;
+        let (epoch, position) = (number / count, number % count);
+        let order = stream(self.config.seed, "order", 0);
+        let index = shuffled(order, epoch, position, count) as usize;
+        self.masked(Split::Train, index, stream(self.config.seed, "masking", number))
+    }
+
+    fn masked(&self, split: Split, index: usize, seed: u64) -> Result<Masked> {
+        let example = self.corpus.example(split, index)?;
+        let length = example.input_ids.len();
+        let segment = |i| u32::from(i >= example.segment_start);
+        let drawn = self.masking.draw(&example.input_ids, self.corpus.index.settings.special, seed);
+        let features = Features {
+            row: index,
+            token_type_ids: (0..length).map(segment).collect(),
+            attention_mask: vec![1; length],
+            input_ids: example.input_ids,
+            label: None,
+        };
+        Ok(Masked { features, drawn })
+    }
+
+    fn collate(&self, first: u64, examples: &[Masked], device: &Device) -> Batch {
+        let drawn = self.masking.max_predictions;
+        collate(examples, first, self.seq, drawn, self.corpus.index.settings.special, device)
+    }
+
+    /// The losses, `[2]`, and gradients of this rank's share of an update.
+    fn gradients(
+        &self,
+        parts: Vec<(u64, Vec<Masked>)>,
+        totals: Totals,
+    ) -> (Tensor<1>, GradientsParams) {
+        let device = self.device.clone().autodiff();
+        let network = self.training_network();
+        let mut accumulator = GradientsAccumulator::new();
+        let mut losses = Vec::new();
+        for (first, examples) in parts {
+            device.seed(stream(self.config.seed, "dropout", first));
+            let batch = self.collate(first, &examples, &device);
+            let noise = seeded_noise(&self.config, &batch, "gumbel");
+            let pass = pass(network, &self.config, &batch, totals, noise);
+            let backward = pass.backward.expect("there is something to learn").backward();
+            accumulator.accumulate(network, GradientsParams::from_grads(backward, network));
+            losses.push(Tensor::cat(vec![pass.gen_loss, pass.disc_loss], 0).unsqueeze::<2>());
+        }
+        (Tensor::cat(losses, 0).sum_dim(0).squeeze_dim(0), accumulator.grads())
+    }
+
+    /// Reads the waiting losses back and sums them up for the log.
+    async fn log(&mut self) -> Result<LoggedStep> {
+        self.read().await?;
+        let unlogged = std::mem::take(&mut self.counters.unlogged);
+        let mean = |part: fn(&StepLosses) -> f32| {
+            unlogged.iter().map(|losses| part(losses) as f64).sum::<f64>() / unlogged.len() as f64
+        };
+        let (gen_loss, disc_loss) = (mean(|l| l.gen_loss), mean(|l| l.disc_loss));
+        let (step, config) = (self.counters.step, &self.config);
+        Ok(LoggedStep {
+            step,
+            loss: config.gen_weight * gen_loss + config.disc_weight * disc_loss,
+            gen_loss,
+            disc_loss,
+            grad_norm: mean(|l| l.grad_norm),
+            learning_rate: self.optimizer.config.learning_rate_at(step - 1),
+            tokens: self.counters.tokens,
+            epoch: self.counters.examples as f64 / self.corpus.len(Split::Train) as f64,
+        })
+    }
+
+    /// Reads the waiting losses back, all at once.
+    pub(super) async fn read(&mut self) -> Result<()> {
+        if self.unread.is_empty() {
+            return Ok(());
+        }
+        let first = self.counters.step - self.unread.len() + 1;
+        let data = Tensor::cat(std::mem::take(&mut self.unread), 0).into_data_async().await;
+        let data = data.map_err(|e| Error::new("reading the loss back", format!("{e:?}")))?;
+        let mut values = data.try_into_vec::<f32>().expect("losses are f32");
+        self.world.sum_losses(&mut values);
+        for (step, losses) in (first..).zip(values.chunks(3)) {
+            if losses.iter().any(|value| !value.is_finite()) {
+                let checkpoints = "Resume from the last checkpoint with a lower learning rate \
+                    (--resume --set learning_rate=..), or with another --seed.";
+                return Err(Error::new(format!("step {step}"), "the loss is not a number")
+                    .fix(checkpoints));
+            }
+            let [gen_loss, disc_loss, grad_norm] = [losses[0], losses[1], losses[2]];
+            self.counters.unlogged.push(StepLosses { gen_loss, disc_loss, grad_norm });
+        }
+        Ok(())
+    }
+
+    /// Scores on held-out text, without dropout, always with the same masks and noise.
+    /// `None` where nothing was held out.
+    ///
+    /// # Errors
+    /// The text cannot be read, or the device failed.
+    pub async fn evaluate(&self) -> Result<Option<Evaluation>> {
+        let network = self.network();
+        let count = self.corpus.len(Split::Eval).min(self.config.eval_batches * self.config.batch_size);
+        let special = self.corpus.index.settings.special;
+        let mut tally = Tally::default();
+        for start in (0..count).step_by(self.config.batch_size) {
+            let rows = start..count.min(start + self.config.batch_size);
+            let seed = |row| stream(self.config.seed, "eval masking", row as u64);
+            let examples = rows.map(|row| self.masked(Split::Eval, row, seed(row)));
+            let examples = examples.collect::<Result<Vec<_>>>()?;
+            let totals = Totals::of(&examples, special);
+            let batch = self.collate(start as u64, &examples, &self.device);
+            let noise = seeded_noise(&self.config, &batch, "eval gumbel");
+            let pass = pass(&network, &self.config, &batch, totals, noise);
+            let guessed = if self.config.two_towers() { totals.candidates } else { totals.drawn };
+            tally.add(&batch, pass, guessed, totals.tokens).await?;
+        }
+        Ok((count > 0).then(|| tally.finish()))
+    }
+}
+
+fn check_corpus(config: &PretrainConfig, corpus: &Corpus, world: &World) -> Result<()> {
+    let index = &corpus.index;
+    let (length, limit) = (index.settings.max_seq_length, config.max_position_embeddings);
+    if length > limit {
+        let problem = format!("{length} tokens are more than the model's {limit} positions");
+        return Err(Error::new("--data, max_seq_length", problem)
+            .fix(format!("Prepare the text at {limit} or less, or --set max_position_embeddings={length}.")));
+    }
+    let (examples, batch) = (corpus.len(Split::Train), config.batch_size * config.accumulate * world.size());
+    if examples < batch {
+        let problem = format!("{examples} training examples are fewer than one update's {batch}");
+        return Err(Error::new("--data", problem).fix("Prepare more text, or lower --batch-size."));
+    }
+    Ok(())
+}

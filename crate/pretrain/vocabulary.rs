@@ -1,0 +1,218 @@
+//! The generator's softmax over the vocabulary: its loss, its gradients and a sample, in blocks
+//! of rows.
+//!
+//! The logits of all drawn tokens would be the largest tensor of the run (297 MB for ELECTRA-Small
+//! at 128 x 128), above what a GPU may bind at once. A block is done with before the next one
+//! starts: the loss is a sum over rows, so the gradients of its logits are known on the way
+//! forward, and only their sums stay.
+
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
+
+use crate::kernels::add_gumbel;
+
+/// Logits of one block: well below WebGPU's 128 MiB a binding.
+const BLOCK_BYTES: usize = 32 << 20;
+
+/// Where the noise of a sample comes from.
+#[derive(Debug, Clone)]
+pub enum Noise {
+    /// Row `r` of the batch has the noise of row `first_row + r`.
+    Seed { seed: u32, first_row: u32 },
+    /// As given, `[rows, vocab]`.
+    Given(Tensor<2>),
+}
+
+/// How replacements are drawn.
+#[derive(Debug, Clone)]
+pub struct Sampling {
+    pub temperature: f64,
+    /// Never the original.
+    pub disallow_correct: bool,
+    pub noise: Noise,
+}
+
+/// The rows that the softmax runs on. All tensors are without autodiff.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// `[rows, embedding]`
+    pub hidden: Tensor<2>,
+    /// The original tokens, `[rows]`.
+    pub targets: Tensor<1, Int>,
+    /// The weight of each row in the loss, `[rows]`.
+    pub weights: Tensor<1>,
+    /// 1 where a sample takes the place of the original, `[rows]`.
+    pub replaced: Tensor<1, Int>,
+}
+
+/// What the softmax gave.
+#[derive(Debug, Clone)]
+pub struct Guesses {
+    /// Σ weight × cross entropy, `[1]`.
+    pub loss: Tensor<1>,
+    /// 1 where the most likely token is the original, `[rows]`.
+    pub correct: Tensor<1, Int>,
+    /// A draw from the softmax, `[rows]`.
+    pub samples: Tensor<1, Int>,
+    /// The log-probability of the token that now stands there, `[rows]`.
+    pub log_probs: Tensor<1>,
+    /// Of the loss, where asked for.
+    pub gradients: Option<Gradients>,
+}
+
+/// The gradients of the loss.
+#[derive(Debug, Clone)]
+pub struct Gradients {
+    /// `[rows, embedding]`
+    pub hidden: Tensor<2>,
+    /// `[vocab, embedding]`
+    pub table: Tensor<2>,
+    /// `[vocab]`
+    pub bias: Tensor<1>,
+}
+
+/// The softmax of `hidden · tableᵀ + bias`.
+///
+/// # Shapes
+/// - table: `[vocab, embedding]`, bias: `[vocab]`
+pub fn guess(
+    rows: &Rows,
+    table: &Tensor<2>,
+    bias: &Tensor<1>,
+    sampling: &Sampling,
+    with_gradients: bool,
+) -> Guesses {
+    let ([count, _], [vocab, _]) = (rows.hidden.dims(), table.dims());
+    let mut blocks = Vec::new();
+    let mut sums: Option<(Tensor<2>, Tensor<1>)> = None;
+    for start in (0..count).step_by(block_rows(vocab)) {
+        let rows = rows.narrow(start, block_rows(vocab).min(count - start));
+        let logits = rows.hidden.clone().matmul(table.clone().transpose())
+            + bias.clone().unsqueeze::<2>(); // [block, vocab]
+        let (block, slope) = guess_block(&rows, logits, &sampling.narrow(start, rows.len()));
+        let mut hidden = None;
+        if with_gradients {
+            hidden = Some(slope.clone().matmul(table.clone())); // [block, embedding]
+            let table = slope.clone().transpose().matmul(rows.hidden);
+            let bias = slope.sum_dim(0).squeeze_dim(0);
+            sums = Some(match sums {
+                Some((tables, biases)) => (tables + table, biases + bias),
+                None => (table, bias),
+            });
+        }
+        blocks.push((block, hidden));
+    }
+    join(blocks, sums)
+}
+
+/// Rows of one block.
+fn block_rows(vocab: usize) -> usize {
+    (BLOCK_BYTES / (4 * vocab)).max(1)
+}
+
+impl Rows {
+    fn len(&self) -> usize {
+        self.targets.dims()[0]
+    }
+
+    fn narrow(&self, start: usize, length: usize) -> Rows {
+        Rows {
+            hidden: self.hidden.clone().narrow(0, start, length),
+            targets: self.targets.clone().narrow(0, start, length),
+            weights: self.weights.clone().narrow(0, start, length),
+            replaced: self.replaced.clone().narrow(0, start, length),
+        }
+    }
+}
+
+impl Sampling {
+    fn narrow(&self, start: usize, length: usize) -> Sampling {
+        let noise = match &self.noise {
+            Noise::Seed { seed, first_row } => {
+                Noise::Seed { seed: *seed, first_row: first_row.wrapping_add(start as u32) }
+            }
+            Noise::Given(noise) => Noise::Given(noise.clone().narrow(0, start, length)),
+        };
+        Sampling { noise, ..self.clone() }
+    }
+
+    /// Draws a token for every row of `logits`, `[rows, vocab]`.
+    pub fn draw(&self, logits: Tensor<2>, targets: Tensor<2, Int>) -> Tensor<1, Int> {
+        let mut logits = logits;
+        if self.disallow_correct {
+            let never = targets.clone().float() * 0.0 - 1000.0;
+            logits = logits.scatter(1, targets, never, IndexingUpdateOp::Add);
+        }
+        if self.temperature != 1.0 {
+            logits = logits / self.temperature;
+        }
+        let noisy = match &self.noise {
+            Noise::Seed { seed, first_row } => add_gumbel(logits, *seed, *first_row),
+            Noise::Given(noise) => logits + noise.clone(),
+        };
+        noisy.argmax(1).squeeze_dim(1)
+    }
+}
+
+/// One block, and the gradient of the loss with respect to its logits.
+fn guess_block(rows: &Rows, logits: Tensor<2>, sampling: &Sampling) -> (Guesses, Tensor<2>) {
+    let column = |ids: &Tensor<1, Int>| ids.clone().unsqueeze_dim::<2>(1); // [block, 1]
+    let targets = column(&rows.targets);
+    let samples = sampling.draw(logits.clone(), targets.clone());
+    let (largest, likeliest) = logits.clone().max_dim_with_indices(1);
+    let exp = (logits.clone() - largest.clone()).exp();
+    let sum = exp.clone().sum_dim(1);
+    let log_sum = largest + sum.clone().log(); // [block, 1]
+    let log_prob = |ids| logits.clone().gather(1, ids) - log_sum.clone();
+    let present = rows.targets.clone() * (rows.replaced.clone() * -1 + 1)
+        + samples.clone() * rows.replaced.clone();
+    let weights = rows.weights.clone().unsqueeze_dim::<2>(1);
+    let loss = (log_prob(targets.clone()) * weights.clone() * -1.0).sum();
+    let slope = (exp * (weights.clone() / sum)).scatter(
+        1,
+        targets.clone(),
+        weights * -1.0,
+        IndexingUpdateOp::Add,
+    );
+    let guesses = Guesses {
+        loss,
+        correct: likeliest.equal(targets).int().squeeze_dim(1),
+        samples,
+        log_probs: log_prob(column(&present)).squeeze_dim(1),
+        gradients: None,
+    };
+    (guesses, slope)
+}
+
+fn join(
+    blocks: Vec<(Guesses, Option<Tensor<2>>)>,
+    sums: Option<(Tensor<2>, Tensor<1>)>,
+) -> Guesses {
+    let (blocks, hidden): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
+    let hidden: Vec<_> = hidden.into_iter().flatten().collect();
+    let gradients = sums.map(|(table, bias)| Gradients { hidden: Tensor::cat(hidden, 0), table, bias });
+    let of = |part: fn(&Guesses) -> Tensor<1>| Tensor::cat(blocks.iter().map(part).collect(), 0);
+    let ids = |part: fn(&Guesses) -> Tensor<1, Int>| Tensor::cat(blocks.iter().map(part).collect(), 0);
+    Guesses {
+        loss: of(|block| block.loss.clone()).sum(),
+        correct: ids(|block| block.correct.clone()),
+        samples: ids(|block| block.samples.clone()),
+        log_probs: of(|block| block.log_probs.clone()),
+        gradients,
+    }
+}
+
+/// Draws for `targets` from the whole vocabulary alike, in blocks.
+pub fn draw_evenly(
+    targets: &Tensor<1, Int>,
+    vocab: usize,
+    sampling: &Sampling,
+    device: &Device,
+) -> Tensor<1, Int> {
+    let [count] = targets.dims();
+    let block = |start: usize| {
+        let length = block_rows(vocab).min(count - start);
+        let targets = targets.clone().narrow(0, start, length).unsqueeze_dim::<2>(1);
+        sampling.narrow(start, length).draw(Tensor::zeros([length, vocab], device), targets)
+    };
+    Tensor::cat((0..count).step_by(block_rows(vocab)).map(block).collect(), 0)
+}
