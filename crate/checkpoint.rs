@@ -192,7 +192,7 @@ pub async fn tensors<M: Module>(model: &M) -> Result<BTreeMap<String, HostTensor
 ///
 /// # Errors
 /// The device failed.
-pub(crate) async fn tensors_of<M: Module>(
+pub async fn tensors_of<M: Module>(
     model: &M,
     held: &GradientsParams,
 ) -> Result<BTreeMap<String, HostTensor>> {

@@ -5,8 +5,13 @@
 
 #![recursion_limit = "256"]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+#[path = "parity/fixtures.rs"]
+mod fixtures;
+#[path = "parity/pretrain.rs"]
+mod pretrain;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use burn::module::{Module, ModuleMapper, Param};
@@ -17,16 +22,8 @@ use electra::heads::{Architecture, Electra, num_labels};
 use electra::model::Inputs;
 use electra::optim::{Optimizer, OptimizerConfig, Schedule};
 use electra::tasks::classification;
-use safetensors::{Dtype, SafeTensors};
+use fixtures::{Fixture, Tensors, Tolerance, compare, folders, host, report};
 use serde_json::Value;
-
-/// How far a tensor may be from PyTorch's: the larger of the two counts.
-#[derive(Clone, Copy)]
-struct Tolerance {
-    absolute: f32,
-    /// Of the largest value in the tensor.
-    relative: f32,
-}
 
 /// PyTorch in f32 itself is up to 4.5e-6 off.
 const CPU: Tolerance = Tolerance { absolute: 2e-5, relative: 0.0 };
@@ -50,7 +47,7 @@ fn the_self_test_trusts_the_gpu() {
 
 #[test]
 fn every_class_equals_pytorch_on_the_cpu() {
-    let folders = folders("model_", 13);
+    let folders = folders("parity", "model_", 13);
     report(folders.iter().flat_map(|folder| check_model(folder, &Device::flex(), CPU)));
 }
 
@@ -58,19 +55,19 @@ fn every_class_equals_pytorch_on_the_cpu() {
 #[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
 fn every_class_equals_pytorch_on_the_gpu() {
     let device = gpu();
-    let folders = folders("model_", 13);
+    let folders = folders("parity", "model_", 13);
     report(folders.iter().flat_map(|folder| check_model(folder, &device, GPU)));
 }
 
 #[test]
 fn every_weight_format_gives_pytorch_s_logits() {
-    let folders = folders("format_", 10);
+    let folders = folders("parity", "format_", 10);
     report(folders.iter().flat_map(|folder| check_format(folder, &Device::flex())));
 }
 
 #[test]
 fn twenty_steps_equal_pytorch_s_on_the_cpu() {
-    let folders = folders("optim_", 4);
+    let folders = folders("parity", "optim_", 4);
     report(folders.iter().flat_map(|folder| check_training(folder, &Device::flex())));
 }
 
@@ -78,13 +75,13 @@ fn twenty_steps_equal_pytorch_s_on_the_cpu() {
 #[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
 fn twenty_steps_equal_pytorch_s_on_the_gpu() {
     let device = gpu();
-    let folders = folders("optim_", 4);
+    let folders = folders("parity", "optim_", 4);
     report(folders.iter().flat_map(|folder| check_training(folder, &device)));
 }
 
 #[test]
 fn a_saved_model_loads_with_the_same_weights() {
-    for folder in folders("model_", 13) {
+    for folder in folders("parity", "model_", 13) {
         let loaded = load(&folder, &Device::flex());
         let saved = checkpoint::save(&loaded.model, &loaded.config, loaded.architecture);
         let again = checkpoint::load(&pollster::block_on(saved).unwrap(), &Device::flex()).unwrap();
@@ -137,8 +134,6 @@ fn check_training(folder: &Path, device: &Device) -> Vec<String> {
     problems.extend(compare(folder, &snapshots, &expected_snapshots, WEIGHTS));
     problems
 }
-
-type Tensors = BTreeMap<String, HostTensor>;
 
 /// Twenty updates: what was logged at each, and the weights after some.
 fn train(
@@ -324,131 +319,4 @@ impl ModuleMapper for IntoGradients {
         let gradient = self.0.remove(param.id).expect("every parameter has a gradient");
         Param::initialized(param.id, gradient)
     }
-}
-
-fn host<const D: usize>(tensor: Tensor<D>) -> HostTensor {
-    let shape = tensor.dims().to_vec();
-    let data = pollster::block_on(tensor.into_data_async()).unwrap();
-    HostTensor { shape, values: data.try_into_vec().unwrap() }
-}
-
-// ---------------------------------------------------------------------------------------------
-// Fixtures
-
-/// The folders of a kind; their number is given so that a lost one is noticed.
-fn folders(prefix: &str, count: usize) -> Vec<PathBuf> {
-    let parity = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/parity");
-    let entries = std::fs::read_dir(parity).unwrap().map(|entry| entry.unwrap().path());
-    let named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(prefix);
-    let mut folders: Vec<PathBuf> = entries.filter(named).collect();
-    folders.sort();
-    assert_eq!(folders.len(), count, "folders of fixtures called {prefix}*");
-    folders
-}
-
-/// The named tensors of one file.
-struct Fixture {
-    floats: Tensors,
-    integers: BTreeMap<String, Integers>,
-}
-
-#[derive(Clone)]
-struct Integers {
-    shape: Vec<usize>,
-    values: Vec<i32>,
-}
-
-impl Fixture {
-    fn read(path: &Path) -> Self {
-        let bytes = std::fs::read(path).unwrap();
-        let mut fixture = Fixture { floats: BTreeMap::new(), integers: BTreeMap::new() };
-        for (name, view) in SafeTensors::deserialize(&bytes).unwrap().tensors() {
-            let shape = view.shape().to_vec();
-            let words = view.data().chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
-            if view.dtype() == Dtype::I32 {
-                let values = words.map(i32::from_le_bytes).collect();
-                fixture.integers.insert(name, Integers { shape, values });
-            } else {
-                assert_eq!(view.dtype(), Dtype::F32, "{name}");
-                let values = words.map(f32::from_le_bytes).collect();
-                fixture.floats.insert(name, HostTensor { shape, values });
-            }
-        }
-        fixture
-    }
-
-    fn inputs(&self, device: &Device) -> Inputs {
-        let integers = |name: &str| self.integers[name].clone();
-        let ids = |name: &str| Tensor::from_data(integers(name).data(), device);
-        let mask = integers("attention_mask");
-        let values: Vec<f32> = mask.values.iter().map(|value| *value as f32).collect();
-        Inputs {
-            input_ids: ids("input_ids"),
-            token_type_ids: ids("token_type_ids"),
-            attention_mask: Tensor::from_data(TensorData::new(values, mask.shape), device),
-        }
-    }
-
-    /// One of the batches that are stacked along the first dimension.
-    fn nth(&self, index: usize) -> Fixture {
-        let part = |(name, all): (&String, &Integers)| (name.clone(), all.nth(index));
-        let integers = self.integers.iter().map(part).collect();
-        Fixture { floats: BTreeMap::new(), integers }
-    }
-}
-
-impl Integers {
-    fn data(self) -> TensorData {
-        TensorData::new(self.values, self.shape)
-    }
-
-    fn nth(&self, index: usize) -> Integers {
-        let shape = self.shape[1..].to_vec();
-        let size: usize = shape.iter().product();
-        Integers { shape, values: self.values[index * size..(index + 1) * size].to_vec() }
-    }
-}
-
-// ---------------------------------------------------------------------------------------------
-// Comparison
-
-/// Every tensor that is missing, too many, of another shape, or too far off.
-fn compare(
-    folder: &Path,
-    found: &Tensors,
-    expected: &Tensors,
-    tolerance: Tolerance,
-) -> Vec<String> {
-    let place = folder.file_name().unwrap().to_string_lossy();
-    let names: BTreeSet<&String> = found.keys().chain(expected.keys()).collect();
-    let check = |name: &&String| {
-        let problem = difference(found.get(*name), expected.get(*name), tolerance)?;
-        Some(format!("{place}: {name} {problem}"))
-    };
-    names.iter().filter_map(check).collect()
-}
-
-fn difference(
-    found: Option<&HostTensor>,
-    expected: Option<&HostTensor>,
-    tolerance: Tolerance,
-) -> Option<String> {
-    let (Some(found), Some(expected)) = (found, expected) else {
-        return Some(format!("is in {} only", if found.is_some() { "ours" } else { "PyTorch's" }));
-    };
-    if found.shape != expected.shape {
-        return Some(format!("has shape {:?}, expected {:?}", found.shape, expected.shape));
-    }
-    let largest = expected.values.iter().fold(0f32, |max, value| max.max(value.abs()));
-    let allowed = tolerance.absolute.max(tolerance.relative * largest);
-    let pairs = found.values.iter().zip(&expected.values);
-    // Not a number counts as infinitely far off.
-    let far = |a: &f32, b: &f32| if (a - b).is_nan() { f32::INFINITY } else { (a - b).abs() };
-    let off = pairs.map(|(a, b)| far(a, b)).fold(0f32, f32::max);
-    (off > allowed).then(|| format!("is off by {off:.1e}, allowed are {allowed:.1e}"))
-}
-
-fn report(problems: impl Iterator<Item = String>) {
-    let problems: Vec<String> = problems.collect();
-    assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }

@@ -66,6 +66,20 @@ impl Pretraining {
         checkpoint::draw_all(Self::new(config, vocab_size, device), fresh(config, |_| true))
     }
 
+    /// With exactly these weights, by their names; `file` is where they come from.
+    ///
+    /// # Errors
+    /// A tensor is missing, unused or mis-shaped.
+    pub fn with_weights(
+        config: &PretrainConfig,
+        vocab_size: usize,
+        file: &str,
+        tensors: BTreeMap<String, HostTensor>,
+        device: &Device,
+    ) -> Result<Self> {
+        checkpoint::fill_from(Self::new(config, vocab_size, device), file, tensors, None)
+    }
+
     /// With the weights of a discriminator and perhaps a generator, by their Hugging Face names;
     /// what they lack beside their bodies is fresh.
     ///

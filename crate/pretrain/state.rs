@@ -111,8 +111,8 @@ impl Run {
             parts[of].insert(name.to_string(), tensor);
         }
         let [weights, first, second] = parts;
-        let network = Pretraining::new(&config, corpus.index.settings.vocab_size, device);
-        let network = checkpoint::fill_from(network, &file, weights, None)?;
+        let vocab_size = corpus.index.settings.vocab_size;
+        let network = Pretraining::with_weights(&config, vocab_size, &file, weights, device)?;
         let mut run = Run::new(config, corpus, network, world, device)?;
         run.optimizer.first = checkpoint::held_from(run.training_network(), &file, first, device)?;
         run.optimizer.second = checkpoint::held_from(run.training_network(), &file, second, device)?;
