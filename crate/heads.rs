@@ -2,12 +2,12 @@
 //! the heads of the tasks. Names and wiring are those of transformers' `modeling_electra.py`.
 
 use burn::module::{Module, Param};
-use burn::nn::{Dropout, DropoutConfig, Linear};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use crate::config::{Activation, ClassificationHead, ElectraConfig};
 use crate::error::{Error, Result};
-use crate::model::{ElectraModel, Inputs, LayerNorm, activate, linear};
+use crate::model::{Dropout, ElectraModel, Inputs, LayerNorm, activate, linear};
 
 /// The Hugging Face classes that this crate reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -313,5 +313,5 @@ pub fn num_labels(config: &ElectraConfig) -> usize {
 }
 
 fn classifier_dropout(config: &ElectraConfig) -> Dropout {
-    DropoutConfig::new(config.classifier_dropout.unwrap_or(config.hidden_dropout_prob)).init()
+    Dropout { prob: config.classifier_dropout.unwrap_or(config.hidden_dropout_prob) }
 }

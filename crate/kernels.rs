@@ -7,11 +7,13 @@
 //! over memory.
 
 mod differentiable;
+mod dropout;
 mod gpu;
 mod host;
 mod noise;
 mod optimizer;
 
 pub use differentiable::{gelu, layer_norm, softmax};
+pub use dropout::{dropout, seed_dropout};
 pub use noise::add_gumbel;
 pub use optimizer::{AdamFactors, adam, sum_of_squares};

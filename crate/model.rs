@@ -5,9 +5,7 @@
 //! may be narrower than the hidden size.
 
 use burn::module::{Module, Param};
-use burn::nn::{
-    Dropout, DropoutConfig, Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig,
-};
+use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor, activation};
 
@@ -133,7 +131,7 @@ impl Embeddings {
             position_embeddings: table(config.max_position_embeddings),
             token_type_embeddings: table(config.type_vocab_size),
             layer_norm: LayerNorm::new(config, config.embedding_size, device),
-            dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            dropout: Dropout { prob: config.hidden_dropout_prob },
         }
     }
 
@@ -213,8 +211,8 @@ impl EncoderLayer {
             intermediate: linear(hidden, inner, device),
             output: linear(inner, hidden, device),
             output_norm: LayerNorm::new(config, hidden, device),
-            attention_dropout: DropoutConfig::new(config.attention_probs_dropout_prob).init(),
-            hidden_dropout: DropoutConfig::new(config.hidden_dropout_prob).init(),
+            attention_dropout: Dropout { prob: config.attention_probs_dropout_prob },
+            hidden_dropout: Dropout { prob: config.hidden_dropout_prob },
             num_attention_heads: config.num_attention_heads,
             hidden_act: config.hidden_act,
         }
@@ -275,6 +273,18 @@ fn gelu_new<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 pub(crate) fn linear(d_input: usize, d_output: usize, device: &Device) -> Linear {
     LinearConfig::new(d_input, d_output).init(device)
+}
+
+/// Dropout, where autodiff is; see `kernels`.
+#[derive(Module, Debug)]
+pub struct Dropout {
+    pub prob: f64,
+}
+
+impl Dropout {
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::dropout(x, self.prob)
+    }
 }
 
 /// LayerNorm over the last axis, with the derivative of `kernels`.

@@ -18,6 +18,7 @@ use crate::dataset::Classification;
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
 use crate::heads::Electra;
+use crate::kernels::seed_dropout;
 use crate::optim::{Optimizer, OptimizerConfig, Schedule};
 use crate::predict::Scorer;
 use crate::seed::stream;
@@ -418,7 +419,7 @@ impl Trainer {
             self.order = (epoch, shuffled(self.train.len(), self.config.seed, epoch));
         }
         let device = self.device.clone().autodiff();
-        device.seed(stream(self.config.seed, "dropout", self.micro_step as u64));
+        seed_dropout(stream(self.config.seed, "dropout", self.micro_step as u64));
         self.micro_step += 1;
         let rows = self.order.1.chunks(self.config.batch_size).nth(position).expect("in the epoch");
         let examples: Vec<&Features> = rows.iter().map(|row| &self.train[*row]).collect();

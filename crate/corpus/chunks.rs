@@ -3,14 +3,11 @@
 //! A line is cut where the tokenizer would cut it in any case (see `Tokenizer::separable`), and the
 //! ids of such chunks are remembered: a text has far fewer different words than words.
 
-use ahash::AHashMap;
+use ahash::RandomState;
 
 use crate::error::Result;
 use crate::tokenizer::{Separable, Tokenizer};
 
-/// Chunks that one generation remembers. Two generations of all threads must stay well below the
-/// memory that `prepare` promises; more of them hardly help, because words are that unequal.
-const GENERATION: usize = if cfg!(test) { 1 << 8 } else { 1 << 16 };
 /// Longer chunks (web addresses, scripts without spaces) seldom come again.
 const LONGEST: usize = 48;
 
@@ -64,25 +61,42 @@ pub struct LineTokenizer<'a> {
     young: Memory,
     /// What was remembered before `young` was begun. What is used again moves there.
     old: Memory,
+    /// Chunks that `young` may hold.
+    generation: usize,
+    hash: RandomState,
 }
 
-/// Chunks to their ids.
-#[derive(Default)]
+/// Chunks to their ids. A hash table of few bytes an entry: there is one for each thread, and what
+/// does not fit into the processor's cache is slow to find.
 struct Memory {
-    places: AHashMap<Box<str>, (u32, u32)>,
-    ids: Vec<u32>,
+    /// One more than where an entry begins, 0 where there is none. At least half of them are 0.
+    slots: Vec<u32>,
+    /// Entry after entry: the chunk's bytes, the number of its ids, the chunk, the ids.
+    entries: Vec<u8>,
+    chunks: usize,
 }
 
 impl<'a> LineTokenizer<'a> {
-    pub fn new(tokenizer: &'a Tokenizer) -> Result<Self> {
+    /// Remembers up to twice `generation` chunks, which takes about 40 bytes each.
+    pub fn new(tokenizer: &'a Tokenizer, generation: usize) -> Result<Self> {
         let separable = tokenizer.separable();
         let added = separable.iter().flat_map(|separable| &separable.added_tokens);
         let mut added_starts = [false; 256];
         added.for_each(|token| added_starts[usize::from(token.as_bytes()[0])] = true);
         let ascii = (0..128u8).map(|byte| tokenizer.ids(char::from(byte).encode_utf8(&mut [0; 4])));
         let ascii = ascii.collect::<Result<_>>()?;
-        let (young, old) = (Memory::default(), Memory::default());
-        Ok(LineTokenizer { tokenizer, separable, added_starts, ascii, young, old })
+        let [young, old] = [generation, 0].map(Memory::new);
+        let hash = RandomState::with_seeds(0, 1, 2, 3);
+        Ok(LineTokenizer {
+            tokenizer,
+            separable,
+            added_starts,
+            ascii,
+            young,
+            old,
+            generation,
+            hash,
+        })
     }
 
     /// Adds the ids of a line, without special tokens.
@@ -105,35 +119,71 @@ impl<'a> LineTokenizer<'a> {
     fn append_chunk(&mut self, chunk: &str, ids: &mut Vec<u32>) -> Result<()> {
         if let [byte @ 0..128] = *chunk.as_bytes() {
             ids.extend(&self.ascii[usize::from(byte)]);
-        } else if chunk.len() > LONGEST {
+            return Ok(());
+        }
+        if chunk.len() > LONGEST {
             ids.extend(self.tokenizer.ids(chunk)?);
-        } else if let Some(known) = self.young.get(chunk) {
-            ids.extend(known);
-        } else {
-            let found = match self.old.get(chunk) {
-                Some(known) => known.to_vec(),
-                None => self.tokenizer.ids(chunk)?,
-            };
-            ids.extend(&found);
-            self.remember(chunk, &found);
+            return Ok(());
         }
+        let hash = self.hash.hash_one(chunk) as usize;
+        if self.young.append(hash, chunk, ids) {
+            return Ok(());
+        }
+        let start = ids.len();
+        if !self.old.append(hash, chunk, ids) {
+            ids.extend(self.tokenizer.ids(chunk)?);
+        }
+        if self.young.chunks == self.generation || self.young.entries.len() > 32 * self.generation {
+            self.old = std::mem::replace(&mut self.young, Memory::new(self.generation));
+        }
+        self.young.insert(hash, chunk, &ids[start..]);
         Ok(())
-    }
-
-    fn remember(&mut self, chunk: &str, ids: &[u32]) {
-        if self.young.places.len() == GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        let start = self.young.ids.len() as u32;
-        self.young.ids.extend(ids);
-        self.young.places.insert(chunk.into(), (start, self.young.ids.len() as u32));
     }
 }
 
 impl Memory {
-    fn get(&self, chunk: &str) -> Option<&[u32]> {
-        let (start, end) = *self.places.get(chunk)?;
-        Some(&self.ids[start as usize..end as usize])
+    fn new(generation: usize) -> Self {
+        let slots = vec![0; (2 * generation).next_power_of_two()];
+        Memory { slots, entries: Vec::new(), chunks: 0 }
+    }
+
+    /// Adds the ids of the chunk, where it is known.
+    fn append(&self, hash: usize, chunk: &str, ids: &mut Vec<u32>) -> bool {
+        let entry = self.slots[self.slot(hash, chunk)] as usize;
+        if entry == 0 {
+            return false;
+        }
+        let count = usize::from(self.entries[entry]);
+        let bytes = &self.entries[entry + 1 + chunk.len()..][..4 * count];
+        let id = |id: &[u8]| u32::from_le_bytes([id[0], id[1], id[2], id[3]]);
+        ids.extend(bytes.chunks_exact(4).map(id));
+        true
+    }
+
+    fn insert(&mut self, hash: usize, chunk: &str, ids: &[u32]) {
+        let Ok(count) = u8::try_from(ids.len()) else { return };
+        let slot = self.slot(hash, chunk);
+        self.slots[slot] = self.entries.len() as u32 + 1;
+        self.chunks += 1;
+        self.entries.extend([chunk.len() as u8, count]);
+        self.entries.extend(chunk.as_bytes());
+        ids.iter().for_each(|id| self.entries.extend(id.to_le_bytes()));
+    }
+
+    /// The chunk's slot, or the empty one that it should get.
+    fn slot(&self, hash: usize, chunk: &str) -> usize {
+        let mask = self.slots.len() - 1;
+        let mut slot = hash & mask;
+        while self.slots[slot] != 0 && !self.is_at(self.slots[slot] as usize, chunk) {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    /// Whether the entry that begins before `after` is the chunk's.
+    fn is_at(&self, after: usize, chunk: &str) -> bool {
+        usize::from(self.entries[after - 1]) == chunk.len()
+            && self.entries[after + 1..][..chunk.len()] == *chunk.as_bytes()
     }
 }
 
@@ -220,7 +270,7 @@ mod tests {
         let mut random = ChaCha8Rng::seed_from_u64(0);
         for (setting, tokenizer) in tokenizers().iter().enumerate() {
             assert!(tokenizer.separable().is_some());
-            let mut lines = LineTokenizer::new(tokenizer).unwrap();
+            let mut lines = LineTokenizer::new(tokenizer, 100).unwrap();
             for _ in 0..3000 {
                 let parts = random.random_range(0..12);
                 let line: String =
@@ -241,14 +291,14 @@ mod tests {
         let tokenizer = Tokenizer::from_files(&BTreeMap::from(files)).unwrap();
         assert_eq!(tokenizer.separable(), None);
         let mut ids = Vec::new();
-        LineTokenizer::new(&tokenizer).unwrap().append_ids("A B", &mut ids).unwrap();
+        LineTokenizer::new(&tokenizer, 100).unwrap().append_ids("A B", &mut ids).unwrap();
         assert_eq!(ids, [28]);
     }
 
     #[test]
     fn what_is_forgotten_is_found_again() {
         let tokenizer = &tokenizers()[0];
-        let mut lines = LineTokenizer::new(tokenizer).unwrap();
+        let mut lines = LineTokenizer::new(tokenizer, 100).unwrap();
         let word = |mut i: usize| {
             let mut word = String::from("a");
             while i > 0 {
@@ -257,13 +307,11 @@ mod tests {
             }
             word
         };
-        for i in (0..3 * GENERATION).chain([0, 1, GENERATION]) {
+        for i in (0..300).chain([0, 1, 100]) {
             let mut ids = Vec::new();
             lines.append_ids(&word(i), &mut ids).unwrap();
-            if i % 997 < 2 {
-                assert_eq!(ids, tokenizer.ids(&word(i)).unwrap());
-            }
-            assert!(lines.young.places.len().max(lines.old.places.len()) <= GENERATION);
+            assert_eq!(ids, tokenizer.ids(&word(i)).unwrap());
+            assert!(lines.young.chunks.max(lines.old.chunks) <= 100);
         }
     }
 }

@@ -24,10 +24,14 @@ use super::shard::{Layout, ShardInfo, ShardWriter, Split, write_whole};
 use super::{INDEX, Index, PROGRESS, Settings, TOKENIZER, hex, unreadable};
 use crate::error::{Error, Result};
 use crate::seed::stream;
-use crate::tokenizer::{SpecialIds, Tokenizer};
+use crate::tokenizer::Tokenizer;
 
 /// Text that a thread tokenizes at a time.
 const BATCH_BYTES: usize = 128 << 10;
+/// Chunks of text that all threads together remember, twice (see `LineTokenizer`): some 150 MB.
+const REMEMBERED: usize = 1 << 21;
+/// More of them help one thread little.
+const REMEMBERED_BY_ONE: usize = 1 << 18;
 /// A shard of the usual length is about as large; all of it is in memory at once.
 const SHARD_BYTES: usize = 64 << 20;
 
@@ -193,13 +197,7 @@ fn settings(
         hash.update(format!("{name} {}\n", bytes.len()));
         hash.update(bytes);
     }
-    let special = SpecialIds {
-        pad: tokenizer.pad_id(),
-        unk: tokenizer.unk_id(),
-        cls: tokenizer.cls_id(),
-        sep: tokenizer.sep_id(),
-        mask: tokenizer.mask_id(),
-    };
+    let special = tokenizer.special_ids();
     let (max_seq_length, vocab_size) = (options.max_seq_length, tokenizer.vocab_size());
     let layout = Layout { max_seq_length, vocab_size, special };
     Ok(Settings {
@@ -420,7 +418,7 @@ fn write_folder(
         (reader.bytes_read.clone(), state.plan.inputs.iter().map(|input| input.bytes).sum());
     let mut sink = Sink::new(state, output);
     sink.save()?;
-    in_order(reader, tokenizer, options.jobs, |batch| {
+    in_order(reader, tokenizer, options.jobs.max(1), |batch| {
         progress(Progress { bytes_read: bytes_read.load(Ordering::Relaxed), bytes_total })?;
         sink.take(&batch)
     })?;
@@ -478,7 +476,8 @@ fn in_order(
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             let todo = todo.clone();
-            scope.spawn(move || tokenize_all(tokenizer, &todo));
+            let remembered = (REMEMBERED / jobs).min(REMEMBERED_BY_ONE);
+            scope.spawn(move || tokenize_all(tokenizer, remembered, &todo));
         }
         // Else the reader could not see that every thread has gone.
         drop(todo);
@@ -514,8 +513,8 @@ fn read_all(
     }
 }
 
-fn tokenize_all(tokenizer: &Tokenizer, todo: &Mutex<Receiver<Work>>) {
-    let mut lines = LineTokenizer::new(tokenizer);
+fn tokenize_all(tokenizer: &Tokenizer, generation: usize, todo: &Mutex<Receiver<Work>>) {
+    let mut lines = LineTokenizer::new(tokenizer, generation);
     loop {
         let next = todo.lock().expect("no thread panics with it").recv();
         let Ok((batch, result)) = next else { return };

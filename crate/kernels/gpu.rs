@@ -7,6 +7,7 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
+use super::dropout::{Drop, DropoutOps};
 use super::noise::NoiseOps;
 use super::optimizer::{AdamFactors, OptimizerOps, PARTIAL_SUMS};
 
@@ -88,6 +89,17 @@ fn add_gumbel_kernel(logits: &mut Tensor<f32>, columns: u32, seed: u32, first_ro
     let bits = mix(key + column) >> 9;
     let uniform = (bits as f32 + 0.5) / 8388608.0;
     logits[i] -= (-(uniform.ln())).ln();
+}
+
+/// `dropout.rs` has the same in plain Rust.
+#[cube(launch)]
+fn drop_out_kernel(x: &mut Tensor<f32>, key: u32, threshold: u32, scale: f32) {
+    let i = ABSOLUTE_POS;
+    if i >= x.len() {
+        terminate!();
+    }
+    let kept = mix(key + i as u32) >= threshold;
+    x[i] *= select(kept, scale, 0.0f32);
 }
 
 #[cube]
@@ -177,5 +189,23 @@ impl NoiseOps for CubeBackend {
             first_row,
         );
         logits
+    }
+}
+
+impl DropoutOps for CubeBackend {
+    fn drop_out(x: FloatTensor<Self>, drop: Drop) -> FloatTensor<Self> {
+        let x = owned(x);
+        let count = x.meta.num_elements();
+        let cube_dim = CubeDim::new(&x.client, count);
+        drop_out_kernel::launch(
+            &x.client,
+            calculate_cube_count_elemwise(&x.client, count, cube_dim),
+            cube_dim,
+            x.clone().into_tensor_arg(),
+            drop.key(),
+            drop.threshold(),
+            drop.scale(),
+        );
+        x
     }
 }

@@ -51,7 +51,8 @@ fn gumbel(key: u32, column: u32) -> f32 {
 }
 
 /// Spreads every bit of the input over the whole output.
-fn mix(mut x: u32) -> u32 {
+#[inline(always)]
+pub(super) fn mix(mut x: u32) -> u32 {
     x ^= x >> 16;
     x = x.wrapping_mul(0x7feb_352d);
     x ^= x >> 15;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, Embedding, EmbeddingConfig};
+use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::Dtype;
 
@@ -12,7 +12,7 @@ use crate::checkpoint::{self, Fresh, HostTensor, Init, ModelFiles};
 use crate::config::ElectraConfig;
 use crate::error::Result;
 use crate::heads::{Architecture, DiscriminatorHead, GeneratorHead};
-use crate::model::{ElectraModel, Embeddings, Encoder, Inputs, additive_mask};
+use crate::model::{Dropout, ElectraModel, Embeddings, Encoder, Inputs, additive_mask};
 
 /// Everything that pre-training trains.
 #[derive(Module, Debug)]
@@ -171,7 +171,7 @@ impl Generator {
             encoder: apart.then(|| Encoder::new(&sizes, device)),
             backward: (apart && towers == 2).then(|| Encoder::new(&sizes, device)),
             predictions: GeneratorHead::over(towers * sizes.hidden_size, &sizes, device),
-            dropout: DropoutConfig::new(sizes.hidden_dropout_prob).init(),
+            dropout: Dropout { prob: sizes.hidden_dropout_prob },
         }
     }
 }

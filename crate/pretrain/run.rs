@@ -17,6 +17,7 @@ use crate::batch::Features;
 use crate::corpus::{Corpus, Index, Split, shuffled};
 use crate::distributed::World;
 use crate::error::{Error, Result};
+use crate::kernels::seed_dropout;
 use crate::masking::Masking;
 use crate::optim::Optimizer;
 use crate::seed::stream;
@@ -217,7 +218,7 @@ impl Run {
         let mut accumulator = GradientsAccumulator::new();
         let mut losses = Vec::new();
         for (first, examples) in parts {
-            device.seed(stream(self.config.seed, "dropout", first));
+            seed_dropout(stream(self.config.seed, "dropout", first));
             let batch = self.collate(first, &examples, &device);
             let noise = seeded_noise(&self.config, &batch, "gumbel");
             let pass = pass(network, &self.config, &batch, totals, noise);
