@@ -28,7 +28,8 @@ impl Features {
         }
     }
 
-    fn tokens(&self) -> usize {
+    /// Without padding.
+    pub fn tokens(&self) -> usize {
         self.attention_mask.iter().filter(|mask| **mask != 0).count()
     }
 }

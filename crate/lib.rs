@@ -26,6 +26,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod optim;
 pub mod predict;
+pub mod shards;
 pub mod tasks;
 
 pub mod train;

@@ -5,7 +5,7 @@
 //! lost by waiting.
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -22,6 +22,7 @@ use crate::kernels::seed_dropout;
 use crate::optim::{Optimizer, OptimizerConfig, Schedule};
 use crate::predict::Scorer;
 use crate::seed::stream;
+use crate::shards::{self, examples_at_once};
 use crate::tasks::classification::{self, Evaluation};
 
 /// The settings of a fine-tuning run.
@@ -393,38 +394,47 @@ impl Trainer {
 
     /// The mean loss and gradients of the micro-batches of one update.
     fn gradients(&mut self) -> (Tensor<1>, GradientsParams, usize, usize) {
-        let parts = self.config.accumulate;
-        let mut accumulator = GradientsAccumulator::new();
-        let (mut losses, mut examples, mut tokens) = (Vec::new(), 0, 0);
-        for _ in 0..parts {
-            let batch = self.next_batch();
-            let model = self.training_model();
-            let logits = model.class_logits(&batch.inputs);
-            let loss = classification::loss(logits, batch.targets, batch.examples) / parts as f64;
-            let grads = GradientsParams::from_grads(loss.backward(), model);
-            losses.push(loss.inner());
-            accumulator.accumulate(model, grads);
-            examples += batch.examples;
-            tokens += batch.tokens;
+        let device = self.device.clone().autodiff();
+        let mut parts = Vec::new();
+        for _ in 0..self.config.accumulate {
+            parts.extend(self.next_parts(&device));
         }
-        let loss = Tensor::cat(losses, 0).sum();
-        (loss, accumulator.grads(), examples, tokens)
+        let examples = parts.iter().map(|part| part.batch.examples).sum();
+        let tokens = parts.iter().map(|part| part.batch.tokens).sum();
+        let weight = 1.0 / self.config.accumulate as f64;
+        let (loss, grads) = shards::gradients(self.training_model(), parts, &device, |model, part| {
+            seed_dropout(part.seed);
+            let logits = model.class_logits(&part.batch.inputs);
+            let loss = classification::loss(logits, part.batch.targets, part.of) * weight;
+            shards::Part { report: loss.clone().inner(), loss }
+        });
+        (loss, grads, examples, tokens)
     }
 
-    /// The next micro-batch in the seeded order, with the dropout of its step.
-    fn next_batch(&mut self) -> Batch {
+    /// The next micro-batch in the seeded order, in the parts that go through the network at once.
+    fn next_parts(&mut self, device: &Device) -> Vec<Part> {
         let per_epoch = self.train.len().div_ceil(self.config.batch_size);
         let (epoch, position) = (self.micro_step / per_epoch, self.micro_step % per_epoch);
         if self.order.0 != epoch {
             self.order = (epoch, shuffled(self.train.len(), self.config.seed, epoch));
         }
-        let device = self.device.clone().autodiff();
-        seed_dropout(stream(self.config.seed, "dropout", self.micro_step as u64));
+        let step = self.micro_step as u64;
         self.micro_step += 1;
         let rows = self.order.1.chunks(self.config.batch_size).nth(position).expect("in the epoch");
+        let seed = stream(self.config.seed, "dropout", step);
+        let parts = rows.chunks(examples_at_once(self.config.batch_size, &self.device)).enumerate();
+        let part = |(number, part): (usize, &[usize])| Part {
+            batch: self.collate(part, device),
+            of: rows.len(),
+            seed: stream(seed, "part", number as u64),
+        };
+        parts.map(part).collect()
+    }
+
+    fn collate(&self, rows: &[usize], device: &Device) -> Batch {
         let examples: Vec<&Features> = rows.iter().map(|row| &self.train[*row]).collect();
         let full = if is_cpu(&self.device) { examples.len() } else { self.config.batch_size };
-        collate(&examples, full, self.config.max_seq_length, self.eval.labels.len(), &device)
+        collate(&examples, full, self.config.max_seq_length, self.eval.labels.len(), device)
     }
 
     /// Reads the waiting losses back, all at once.
@@ -442,6 +452,15 @@ impl Trainer {
                 .fix("Lower the learning rate, or choose the CPU if this comes at once.")),
         }
     }
+}
+
+/// Rows that go through the network at once.
+struct Part {
+    batch: Batch,
+    /// Rows of the whole micro-batch.
+    of: usize,
+    /// Of the dropout.
+    seed: u64,
 }
 
 struct FreezeMapper {

@@ -3,8 +3,10 @@
 //! Everything random comes from the run's seed and the number of an example or a step, so the
 //! state of a run is its weights, its moments and two counters (`state.rs`).
 
+use std::ops::Range;
+
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,7 @@ use crate::kernels::seed_dropout;
 use crate::masking::Masking;
 use crate::optim::Optimizer;
 use crate::seed::stream;
+use crate::shards::{self, Part, examples_at_once};
 
 /// A line of `metrics.jsonl`: means over the updates since the last one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -166,16 +169,23 @@ impl Run {
         if due { self.log().await.map(Some) } else { Ok(None) }
     }
 
-    /// The examples of this rank's passes, with the number of the first of each.
+    /// The examples of this rank's share, in the parts that go through the network at once, each
+    /// with the number of its first.
     fn next_examples(&self) -> Result<Vec<(u64, Vec<Masked>)>> {
         let (rank, ranks) = (self.world.rank(), self.world.size());
         let size = self.config.batch_size;
-        let part = |part: usize| {
-            let first = self.counters.examples + ((part * ranks + rank) * size) as u64;
-            let examples = (first..first + size as u64).map(|number| self.example(number));
-            Ok((first, examples.collect::<Result<Vec<_>>>()?))
+        let at_once = examples_at_once(size, &self.device);
+        let pass = |pass: usize| self.counters.examples + ((pass * ranks + rank) * size) as u64;
+        let starts = (0..self.config.accumulate).map(pass);
+        let parts = starts.flat_map(|first| {
+            let end = first + size as u64;
+            (first..end).step_by(at_once).map(move |start| start..end.min(start + at_once as u64))
+        });
+        let read = |part: Range<u64>| {
+            let first = part.start;
+            Ok((first, part.map(|number| self.example(number)).collect::<Result<_>>()?))
         };
-        (0..self.config.accumulate).map(part).collect()
+        parts.map(read).collect()
     }
 
     /// The example that comes at that place in the run.
@@ -214,19 +224,16 @@ impl Run {
         totals: Totals,
     ) -> (Tensor<1>, GradientsParams) {
         let device = self.device.clone().autodiff();
-        let network = self.training_network();
-        let mut accumulator = GradientsAccumulator::new();
-        let mut losses = Vec::new();
-        for (first, examples) in parts {
-            seed_dropout(stream(self.config.seed, "dropout", first));
-            let batch = self.collate(first, &examples, &device);
-            let noise = seeded_noise(&self.config, &batch, "gumbel");
-            let pass = pass(network, &self.config, &batch, totals, noise);
-            let backward = pass.backward.expect("there is something to learn").backward();
-            accumulator.accumulate(network, GradientsParams::from_grads(backward, network));
-            losses.push(Tensor::cat(vec![pass.gen_loss, pass.disc_loss], 0).unsqueeze::<2>());
-        }
-        (Tensor::cat(losses, 0).sum_dim(0).squeeze_dim(0), accumulator.grads())
+        let batch = |(first, examples): (u64, Vec<Masked>)| self.collate(first, &examples, &device);
+        let batches = parts.into_iter().map(batch).collect();
+        let config = &self.config;
+        shards::gradients(self.training_network(), batches, &device, |network, batch| {
+            seed_dropout(stream(config.seed, "dropout", batch.first_example));
+            let noise = seeded_noise(config, &batch, "gumbel");
+            let pass = pass(network, config, &batch, totals, noise);
+            let report = Tensor::cat(vec![pass.gen_loss, pass.disc_loss], 0);
+            Part { loss: pass.backward.expect("there is something to learn"), report }
+        })
     }
 
     /// Reads the waiting losses back and sums them up for the log.
