@@ -11,12 +11,13 @@ use burn::tensor::{Device, Tensor};
 
 use crate::device::is_cpu;
 
-/// Examples that a core takes at a time.
+/// The most examples that a core takes at a time: more do not make its products faster.
 const EXAMPLES: usize = 8;
 
-/// How many of a pass's examples go through the network at once on that device.
+/// How many of a pass's examples go through the network at once on that device: on a CPU at most
+/// half of them.
 pub fn examples_at_once(batch_size: usize, device: &Device) -> usize {
-    if is_cpu(device) { batch_size.min(EXAMPLES) } else { batch_size }
+    if is_cpu(device) { batch_size.div_ceil(2).min(EXAMPLES) } else { batch_size }
 }
 
 /// What one part gave.
@@ -87,29 +88,36 @@ fn side_by_side<T, R>(items: Vec<T>, work: impl Fn(T) -> R) -> Vec<R> {
     items.into_iter().map(work).collect()
 }
 
-/// Each item on a thread of its own, whose tensor operations stay on it.
+/// Each item on threads of its own, which share the cores.
 #[cfg(not(target_family = "wasm"))]
 fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    use std::sync::OnceLock;
-
-    use rayon::{ThreadPool, ThreadPoolBuilder};
-
     if items.len() == 1 {
-        // Alone, it gets all cores.
         return items.into_iter().map(work).collect();
     }
-    static POOLS: OnceLock<Vec<ThreadPool>> = OnceLock::new();
-    let pools = POOLS.get_or_init(|| {
-        let one = || ThreadPoolBuilder::new().num_threads(1).build();
-        let pools = (0..rayon::current_num_threads()).map(|_| one());
-        pools.collect::<Result<_, _>>().expect("the system gives threads")
-    });
-    let work = &work;
+    let (pools, work) = (pools(items.len()), &work);
     std::thread::scope(|scope| {
-        let run = |(item, pool): (T, &'static ThreadPool)| scope.spawn(move || pool.install(|| work(item)));
+        let run = |(item, pool): (T, &'static rayon::ThreadPool)| {
+            scope.spawn(move || pool.install(|| work(item)))
+        };
         let running: Vec<_> = items.into_iter().zip(pools).map(run).collect();
         running.into_iter().map(|thread| thread.join().expect("a part does not panic")).collect()
     })
+}
+
+/// So many pools of threads; made once and kept.
+#[cfg(not(target_family = "wasm"))]
+fn pools(count: usize) -> &'static [rayon::ThreadPool] {
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+
+    static POOLS: Mutex<BTreeMap<usize, &[rayon::ThreadPool]>> = Mutex::new(BTreeMap::new());
+    let threads = (rayon::current_num_threads() / count).max(1);
+    let pool = |_| rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let make = || {
+        let pools: Result<Vec<_>, _> = (0..count).map(pool).collect();
+        &*pools.expect("the system gives threads").leak()
+    };
+    POOLS.lock().expect("nothing panics with it").entry(count).or_insert_with(make)
 }
 
 #[cfg(test)]

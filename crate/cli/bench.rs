@@ -2,29 +2,37 @@
 
 use std::time::Instant;
 
-use burn::optim::GradientsParams;
-use burn::tensor::Device;
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Tensor};
 use electra::batch::{Features, collate, pad};
 use electra::checkpoint;
 use electra::config::ElectraConfig;
 use electra::error::{Error, Result};
 use electra::heads::{Architecture, Electra};
+use electra::masking::Masking;
 use electra::optim::{Optimizer, OptimizerConfig};
+use electra::pretrain::batch::{Masked, Totals, collate as collate_masked};
+use electra::pretrain::config::PretrainConfig;
+use electra::pretrain::network::Pretraining;
+use electra::pretrain::objective::{pass, seeded_noise};
+use electra::shards::{self, Part, examples_at_once};
 use electra::tasks::classification;
+use electra::tokenizer::SpecialIds;
 use serde_json::json;
 
 use super::{DeviceArg, batch_size, print_line, within};
 
 /// Time a model of random weights
 ///
-/// Prints one JSON object: milliseconds a step, tokens and floating-point operations a second.
+/// Prints one JSON object: milliseconds a step, tokens and floating-point operations a second,
+/// what share that is of the rate of one plain matrix product, and the memory it took.
 #[derive(clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
     /// tiny, small, base or large
     #[arg(long, value_name = "P", default_value = "small")]
     preset: String,
-    #[arg(long, default_value = "finetune", value_parser = ["infer", "finetune"])]
+    #[arg(long, default_value = "finetune", value_parser = ["infer", "finetune", "pretrain"])]
     mode: String,
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = batch_size)]
     batch_size: usize,
@@ -49,21 +57,48 @@ pub fn run(args: Args) -> Result<()> {
             .fix(format!("Choose {limit} or less.")));
     }
     let picked = args.device.open()?;
-    let finetune = args.mode == "finetune";
-    let mut times = match finetune {
-        true => finetune_steps(&args, &config, &picked.device)?,
-        false => inference(&args, &config, &picked.device)?,
+    let passes = config.flop((args.batch_size * args.seq) as f64, args.seq);
+    let (mut times, flop) = match args.mode.as_str() {
+        "infer" => (inference(&args, &config, &picked.device)?, passes),
+        "finetune" => (finetune_steps(&args, &config, &picked.device)?, 3.0 * passes),
+        _ => pretrain_steps(&args, &picked.device)?,
     };
+    // Before the matrix product below adds to it.
+    let peak = peak_memory();
     times.sort_by(f64::total_cmp);
     let (median, min) = (times[times.len() / 2], times[0]);
-    let flop = config.flop((args.batch_size * args.seq) as f64, args.seq) * if finetune { 3.0 } else { 1.0 };
+    let rate = flop / median / 1e6;
     print_line(&json!({
         "mode": args.mode, "preset": args.preset, "device": picked.kind, "adapter": picked.name,
         "batch_size": args.batch_size, "seq": args.seq, "steps": times.len(),
         "median_ms": median, "min_ms": min,
         "tokens_per_s": (args.batch_size * args.seq) as f64 / median * 1e3,
-        "gflop_per_step": flop / 1e9, "gflop_per_s": flop / median / 1e6,
+        "gflop_per_step": flop / 1e9, "gflop_per_s": rate,
+        "share_of_gemm": rate / gemm_rate(&picked.device)?, "peak_mib": peak,
     }))
+}
+
+/// What a plain product of two large matrices reaches here, GFLOP/s.
+fn gemm_rate(device: &Device) -> Result<f64> {
+    const SIZE: usize = 1024;
+    let matrix = || Tensor::<2>::random([SIZE, SIZE], Distribution::Default, device);
+    let (a, b) = (matrix(), matrix());
+    let mut best = f64::INFINITY;
+    for _ in 0..10 {
+        let start = Instant::now();
+        let product = a.clone().matmul(b.clone()).slice([0..1, 0..1]);
+        let read = pollster::block_on(product.into_data_async());
+        read.map_err(|e| Error::new("bench", format!("{e:?}")))?;
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    Ok(2.0 * (SIZE as f64).powi(3) / best / 1e9)
+}
+
+/// The most memory that the program had at once, MiB; Linux alone tells.
+fn peak_memory() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<usize>().ok().map(|kib| kib / 1024)
 }
 
 fn examples(args: &Args, config: &ElectraConfig, step: usize) -> Vec<Features> {
@@ -100,19 +135,60 @@ fn inference(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Vec
     })
 }
 
+/// The times of updates, and the operations of one.
+fn pretrain_steps(args: &Args, device: &Device) -> Result<(Vec<f64>, f64)> {
+    let batch_size = args.batch_size;
+    let config = PretrainConfig { batch_size, ..PretrainConfig::preset(&args.preset)? };
+    let vocab_size = ElectraConfig::default().vocab_size;
+    let special = SpecialIds { pad: 0, unk: 100, cls: 101, sep: 102, mask: 103 };
+    let masking = Masking::new(config.mask_prob, false, args.seq);
+    let autodiff = device.clone().autodiff();
+    let mut network = Some(Pretraining::fresh(&config, vocab_size, device).train());
+    let mut optimizer = Optimizer::new(config.optimizer());
+    let sizes = config.discriminator(vocab_size, 0);
+    let times = time(args, |step| {
+        let draw = |features: Features| {
+            let drawn = masking.draw(&features.input_ids, special, (step * batch_size + features.row) as u64);
+            Masked { features, drawn }
+        };
+        let examples: Vec<Masked> = examples(args, &sizes, step).into_iter().map(draw).collect();
+        let totals = Totals::of(&examples, special);
+        let parts = examples.chunks(examples_at_once(batch_size, device)).enumerate();
+        let batch = |(number, part): (usize, &[Masked])| {
+            collate_masked(part, number as u64, args.seq, masking.max_predictions, special, &autodiff)
+        };
+        let batches = parts.map(batch).collect();
+        let current = network.take().expect("put back below");
+        let (_, grads) = shards::gradients(&current, batches, &autodiff, |network, batch| {
+            let noise = seeded_noise(&config, &batch, "gumbel");
+            let pass = pass(network, &config, &batch, totals, noise);
+            Part { loss: pass.backward.expect("it learns"), report: pass.gen_loss }
+        });
+        let (next, norm) = optimizer.update(current, grads);
+        network = Some(next);
+        let read = pollster::block_on(norm.into_data_async());
+        read.map_err(|e| Error::new("bench", format!("{e:?}")))?;
+        device.sync().map_err(|e| Error::new("bench", format!("{e:?}")))
+    })?;
+    Ok((times, config.flop_per_step(vocab_size, args.seq)))
+}
+
 fn finetune_steps(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Vec<f64>> {
-    let device = device.clone().autodiff();
+    let autodiff = device.clone().autodiff();
     let architecture = Architecture::SequenceClassification;
-    let mut model: Option<Electra> = Some(checkpoint::fresh(config, architecture, 0, &device));
+    let mut model: Option<Electra> = Some(checkpoint::fresh(config, architecture, 0, &autodiff));
     let mut optimizer = Optimizer::new(OptimizerConfig { total_steps: 1000, ..Default::default() });
     time(args, |step| {
         let current = model.take().expect("put back below");
         let examples = examples(args, config, step);
         let examples: Vec<&Features> = examples.iter().collect();
-        let batch = collate(&examples, args.batch_size, args.seq, 2, &device);
-        let logits = current.class_logits(&batch.inputs);
-        let loss = classification::loss(logits, batch.targets, batch.examples);
-        let grads = GradientsParams::from_grads(loss.backward(), &current);
+        let parts = examples.chunks(examples_at_once(args.batch_size, device));
+        let batches = parts.map(|part| collate(part, part.len(), args.seq, 2, &autodiff)).collect();
+        let (_, grads) = shards::gradients(&current, batches, &autodiff, |model, batch| {
+            let logits = model.class_logits(&batch.inputs);
+            let loss = classification::loss(logits, batch.targets, args.batch_size);
+            Part { report: loss.clone().inner(), loss }
+        });
         let (next, norm) = optimizer.update(current, grads);
         model = Some(next);
         let read = pollster::block_on(norm.into_data_async());
