@@ -46,6 +46,9 @@ pub struct ElectraConfig {
     /// Ours: the weights are as drawn, never trained.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub untrained: bool,
+    /// Ours: what a discriminator was pre-trained for, where that is not replaced-token detection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective: Option<DiscriminatorObjective>,
     /// Everything else that stood in the file.
     #[serde(flatten)]
     pub other: Map<String, Value>,
@@ -84,6 +87,14 @@ pub enum ClassificationHead {
     Original,
 }
 
+/// What else the logits of a discriminator can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiscriminatorObjective {
+    /// Energies of tokens (Electric).
+    Electric,
+}
+
 impl ClassificationHead {
     fn is_huggingface(&self) -> bool {
         *self == ClassificationHead::Huggingface
@@ -116,6 +127,7 @@ impl Default for ElectraConfig {
             problem_type: None,
             classification_head: ClassificationHead::Huggingface,
             untrained: false,
+            objective: None,
             other: Map::new(),
         }
     }

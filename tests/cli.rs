@@ -15,8 +15,12 @@ mod finetune;
 mod outputs;
 #[path = "cli/predict.rs"]
 mod predict;
+#[path = "cli/prepare.rs"]
+mod prepare;
 #[path = "cli/usage.rs"]
 mod usage;
+#[path = "cli/vocab.rs"]
+mod vocab;
 #[path = "cli/weights.rs"]
 mod weights;
 #[path = "cli/workplace.rs"]

@@ -19,6 +19,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
 use electra::checkpoint::{self, HostTensor, Loaded};
 use electra::heads::{Architecture, Electra, num_labels};
+use electra::kernels::{add_gumbel, dropout, seed_dropout};
 use electra::model::Inputs;
 use electra::optim::{Optimizer, OptimizerConfig, Schedule};
 use electra::tasks::classification;
@@ -77,6 +78,23 @@ fn twenty_steps_equal_pytorch_s_on_the_gpu() {
     let device = gpu();
     let folders = folders("parity", "optim_", 4);
     report(folders.iter().flat_map(|folder| check_training(folder, &device)));
+}
+
+#[test]
+#[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
+fn noise_and_dropout_on_the_gpu_are_those_of_the_cpu() {
+    let noise = |device: &Device| add_gumbel(Tensor::zeros([37, 501], device), 9, 4);
+    let dropped = |device: &Device| {
+        seed_dropout(5);
+        let ones = || Tensor::<2>::ones([37, 501], &device.clone().autodiff());
+        (dropout(ones(), 0.1) + dropout(ones(), 0.4)).inner()
+    };
+    for on in [noise as fn(&Device) -> Tensor<2>, dropped] {
+        let (cpu, gpu) = (host(on(&Device::flex())), host(on(&gpu())));
+        let pairs = cpu.values.iter().zip(&gpu.values);
+        let off = pairs.map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+        assert!(off < 1e-4, "{off}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use electra::finetune::check_vocabulary;
 use electra::heads::Architecture;
 use electra::predict::logits;
 use electra::tasks::classification::{Prediction, probabilities};
-use electra::tasks::detection::Detection;
+use electra::tasks::detection::{Detection, Likelihood};
 use electra::tokenizer::{Encoding, Tokenizer, Truncation};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -25,8 +25,9 @@ use super::{
 /// Input is a line each: plain text, or JSON: {"text":..,"text_pair":..}, or raw
 /// {"input_ids":[..],"token_type_ids":[..],"attention_mask":[..]}. Output is a JSON object a
 /// line, in the same order: {"label","score","scores"} from a classifier, {"value"} from a
-/// regression, {"tokens","replaced"} from a discriminator, {"tokens","predictions"} for each
-/// [MASK] from a generator.
+/// regression, {"tokens","replaced"} from a discriminator ({"tokens","energies","score"} from one
+/// of Electric: score is a pseudo-log-likelihood), {"tokens","predictions"} for each [MASK] from a
+/// generator.
 #[derive(clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
@@ -229,6 +230,9 @@ fn decode(
 ) -> Result<Value> {
     let mut line = match loaded.architecture {
         Architecture::SequenceClassification => classes(loaded, logits, args)?,
+        Architecture::PreTraining if loaded.config.objective.is_some() => {
+            json!(Likelihood::new(encoding, logits))
+        }
         Architecture::PreTraining => {
             let detection = Detection::new(encoding, logits, false);
             json!({"tokens": detection.tokens, "replaced": detection.replaced})

@@ -9,7 +9,7 @@ use safetensors::Dtype;
 
 use super::config::{Objective, PretrainConfig};
 use crate::checkpoint::{self, Fresh, HostTensor, Init, ModelFiles};
-use crate::config::ElectraConfig;
+use crate::config::{DiscriminatorObjective, ElectraConfig};
 use crate::error::Result;
 use crate::heads::{Architecture, DiscriminatorHead, GeneratorHead};
 use crate::model::{Dropout, ElectraModel, Embeddings, Encoder, Inputs, additive_mask};
@@ -209,7 +209,7 @@ pub fn export(
     if config.objective != Objective::Mlm {
         let mut sizes = config.discriminator(vocab_size, pad_token_id);
         if config.objective == Objective::Electric {
-            sizes.other.insert(OBJECTIVE.into(), "electric".into());
+            sizes.objective = Some(DiscriminatorObjective::Electric);
         }
         let tensors = discriminator_tensors(tensors);
         let files = checkpoint::model_files(&tensors, &sizes, Architecture::PreTraining, dtype)?;
@@ -223,9 +223,6 @@ pub fn export(
     }
     Ok(folders)
 }
-
-/// The field of `config.json` that tells an energy from a detection.
-pub const OBJECTIVE: &str = "objective";
 
 fn discriminator_tensors(all: &BTreeMap<String, HostTensor>) -> BTreeMap<String, HostTensor> {
     let own = |name: &&String| name.starts_with("electra.") || name.starts_with("discriminator_");

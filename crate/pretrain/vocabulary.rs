@@ -216,3 +216,59 @@ pub fn draw_evenly(
     };
     Tensor::cat((0..count).step_by(block_rows(vocab)).map(block).collect(), 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{TensorData, activation};
+
+    use super::*;
+
+    fn wave(shape: [usize; 2], phase: f32) -> Tensor<2> {
+        let value = |i: usize| ((i as f32 * 0.37 + phase).sin() * 1.5 * (1.0 + i as f32 / 1e4)).sin();
+        let values: Vec<f32> = (0..shape[0] * shape[1]).map(value).collect();
+        Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+    }
+
+    /// WebGPU promises 128 MiB a binding; ELECTRA-Small at 128 x 128 draws 2 432 tokens.
+    #[test]
+    fn no_block_is_larger_than_a_binding() {
+        for vocab in [61, 8000, 30522, 250_002] {
+            let bytes = block_rows(vocab) * vocab * 4;
+            assert!(bytes <= BLOCK_BYTES && 2 * bytes > BLOCK_BYTES.min(2432 * vocab * 4), "{vocab}");
+        }
+        assert!(BLOCK_BYTES < 128 << 20 && block_rows(30522) < 2432);
+    }
+
+    /// Three blocks, against the softmax of all rows at once.
+    #[test]
+    fn blocks_add_up_to_the_whole() {
+        let vocab = 5000;
+        let count = 2 * block_rows(vocab) + 3;
+        let (hidden, table, bias) = (wave([count, 8], 0.0), wave([vocab, 8], 1.0), wave([1, vocab], 2.0));
+        let targets: Vec<i32> = (0..count).map(|i| (i * 7919 % vocab) as i32).collect();
+        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &Device::flex());
+        let rows = Rows {
+            hidden: hidden.clone(),
+            targets: targets.clone(),
+            weights: Tensor::full([count], 1.0 / count as f32, &Device::flex()),
+            replaced: Tensor::zeros([count], &Device::flex()),
+        };
+        let noise = Noise::Seed { seed: 1, first_row: 0 };
+        let sampling = Sampling { temperature: 1.0, disallow_correct: false, noise };
+        let flat = bias.clone().squeeze_dim(0);
+        let guesses = guess(&rows, &table, &flat, &sampling, true);
+        let logits = hidden.matmul(table.transpose()) + bias;
+        let log_probs = activation::log_softmax(logits.clone(), 1);
+        let expected = log_probs.gather(1, targets.unsqueeze_dim(1)).mean().neg();
+        let off: f32 = (guesses.loss - expected).abs().into_scalar();
+        assert!(off < 1e-4, "{off}");
+        let drawn = add_gumbel(logits, 1, 0).argmax(1).squeeze_dim::<1>(1);
+        let differ: i32 = drawn.not_equal(guesses.samples).int().sum().into_scalar();
+        assert_eq!(differ, 0);
+        let gradients = guesses.gradients.unwrap();
+        assert_eq!((gradients.hidden.dims(), gradients.table.dims()), ([count, 8], [vocab, 8]));
+        // A softmax moves probability about: over a row its gradient sums to nothing.
+        let total: f32 = gradients.bias.sum().into_scalar();
+        assert!(total.abs() < 1e-5, "{total}");
+    }
+}

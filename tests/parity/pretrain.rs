@@ -240,7 +240,6 @@ fn settings(folder: &Path) -> (PretrainConfig, Value) {
     let mut fields = Map::from_iter([
         ("generator_hidden_size".to_string(), share("generator_hidden_size", "hidden_size")),
         ("generator_layers".to_string(), share("generator_layers", "num_hidden_layers")),
-        ("disentangled_embeddings".to_string(), settings["gradient_disentangled_embeddings"].clone()),
         ("num_train_steps".to_string(), settings["total_steps"].clone()),
         ("hidden_dropout_prob".to_string(), json!(0.0)),
         ("attention_probs_dropout_prob".to_string(), json!(0.0)),
