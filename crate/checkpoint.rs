@@ -77,7 +77,8 @@ pub fn load_body(
     let old_head = weights.drop_head();
     let model = Electra::new(&config, architecture, device);
     let allowed = |name: &str| !name.starts_with("electra.");
-    let fresh = Fresh { seed, std: config.initializer_range, init: Init::Transformers, allowed };
+    let std = config.initializer_range;
+    let fresh = Fresh { seed, std, position_std: std, init: Init::Transformers, allowed };
     let model = fill(model, &mut weights, Some(fresh))?;
     weights.finish()?;
     let mut note = format!("the {} head is fresh (seed {seed})", architecture.name(&config));
@@ -95,7 +96,8 @@ pub fn fresh(
     device: &Device,
 ) -> Electra {
     let std = config.initializer_range;
-    let fresh = Fresh { seed, std, init: Init::Transformers, allowed: |_| true };
+    let fresh =
+        Fresh { seed, std, position_std: std, init: Init::Transformers, allowed: |_| true };
     draw_all(Electra::new(config, architecture, device), fresh)
 }
 
@@ -334,6 +336,8 @@ impl ModuleVisitor for Collect<'_> {
 pub(crate) struct Fresh {
     pub seed: u64,
     pub std: f64,
+    /// Of the position embeddings.
+    pub position_std: f64,
     pub init: Init,
     /// By name: may this one be missing in the file?
     pub allowed: fn(&str) -> bool,
@@ -371,7 +375,9 @@ impl Fresh {
                 let reach = if original { 2.0 } else { f64::INFINITY };
                 let mut draws = std::iter::repeat_with(|| normal(&mut rng));
                 let mut draw = || draws.find(|x| x.abs() <= reach).expect("there is no end");
-                (0..count).map(|_| (draw() * self.std) as f32).collect()
+                let position = name.ends_with("position_embeddings.weight");
+                let std = if position { self.position_std } else { self.std };
+                (0..count).map(|_| (draw() * std) as f32).collect()
             }
         }
     }

@@ -40,6 +40,9 @@ pub struct PretrainConfig {
     pub max_position_embeddings: usize,
     pub type_vocab_size: usize,
     pub initializer_range: f64,
+    /// Of the position embeddings; `initializer_range` where absent. Where it is smaller, a token's
+    /// word is not drowned by its place, and a small network learns sooner.
+    pub position_initializer_range: Option<f64>,
     pub layer_norm_eps: f64,
 
     // The generator.
@@ -125,6 +128,7 @@ impl Default for PretrainConfig {
             max_position_embeddings: 512,
             type_vocab_size: 2,
             initializer_range: 0.02,
+            position_initializer_range: None,
             layer_norm_eps: 1e-12,
             generator_hidden_size: 0.25,
             generator_layers: 1.0,
@@ -182,6 +186,7 @@ impl PretrainConfig {
                 embedding_size: 64,
                 hidden_size: 128,
                 num_hidden_layers: 4,
+                position_initializer_range: Some(0.002),
                 generator_hidden_size: 0.5,
                 num_train_steps: 300,
                 batch_size: 32,

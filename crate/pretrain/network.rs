@@ -187,7 +187,9 @@ impl Delta {
 }
 
 fn fresh(config: &PretrainConfig, allowed: fn(&str) -> bool) -> Fresh {
-    Fresh { seed: config.seed, std: config.initializer_range, init: Init::Original, allowed }
+    let std = config.initializer_range;
+    let position_std = config.position_initializer_range.unwrap_or(std);
+    Fresh { seed: config.seed, std, position_std, init: Init::Original, allowed }
 }
 
 // ---------------------------------------------------------------------------------------------
