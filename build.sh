@@ -417,9 +417,20 @@ test_rust() {
   need_rust_component clippy clippy
   cargo_native clippy --locked --release --all-targets -- -D warnings
   section "Rust: tests" "mend the failed tests; a part of them runs with: cargo test --release NAME"
-  if [ "$(uname -s)" = Linux ]; then cargo_on_lavapipe test --locked --release -- --include-ignored
+  if [ "$(uname -s)" = Linux ]; then
+    cargo_on_lavapipe test --locked --release -- --include-ignored
+    test_mpi
   else cargo_native test --locked --release
   fi
+}
+
+# Two ranks on one machine. Only what we wrote is compiled once more; Linux alone.
+test_mpi() {
+  have apt-get || have mpirun || return 0
+  section "Rust: two ranks" "Open MPI and libclang are needed; see the message above"
+  need mpirun "Open MPI" openmpi-bin libopenmpi-dev libclang-dev
+  section "Rust: two ranks" "mend the failed tests; they run with: cargo test --release --features mpi --test mpi"
+  cargo_native test --locked --release --features mpi --test mpi
 }
 
 test_browser() {

@@ -3,37 +3,64 @@
 //!
 //! With the feature `mpi` the ranks are those of `mpirun`, on one machine or many. Without it
 //! there is one rank, and nothing here costs anything.
+//!
+//! A rank that fails must not leave the others waiting for it: a panic ends all of them where it
+//! passes [`World`], an error at the program's edge, which calls [`leave`]. A rank that is killed
+//! is the launcher's to notice. What fails inside MPI itself ends the run, MPI's own default.
 
-use burn::module::Module;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
+use burn::tensor::{Tensor, TensorData};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::pretrain::batch::Totals;
 
+/// What launchers tell every rank of the number of ranks: Open MPI's mpirun; those of MPICH and
+/// Intel MPI; Slurm's srun.
+const LAUNCHERS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+
+/// Gradients that are read back from the device at once, at the least: a read-back waits for the
+/// device, and what is read lies in memory a few times over.
+const BUCKET: usize = 1 << 20;
+
 /// All ranks of a run, and which one this is.
-#[derive(Debug, Default)]
-pub struct World {}
+#[derive(Debug)]
+pub struct World {
+    rank: usize,
+    size: usize,
+    /// Not to be sent to another thread: MPI is told that one thread calls it.
+    thread: PhantomData<*const ()>,
+}
 
 impl World {
     /// A run on one machine, in one process.
     pub fn alone() -> Self {
-        World::default()
+        World { rank: 0, size: 1, thread: PhantomData }
     }
 
-    /// The ranks that this process was started with.
+    /// The ranks that this process was started with. A process that no launcher has started, or
+    /// alone, is [`World::alone`] and never calls MPI.
     ///
     /// # Errors
     /// They cannot talk to each other.
+    ///
+    /// # Panics
+    /// When called twice in one process: a programmer's mistake.
     pub fn open() -> Result<Self> {
-        Ok(World::alone())
+        let started = LAUNCHERS.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
+        let Some(size) = started.filter(|size| *size > 1) else { return Ok(World::alone()) };
+        Ok(World { rank: link::join(size)?, size, thread: PhantomData })
     }
 
     pub fn rank(&self) -> usize {
-        0
+        self.rank
     }
 
     pub fn size(&self) -> usize {
-        1
+        self.size
     }
 
     /// Only this rank writes and talks.
@@ -42,22 +69,235 @@ impl World {
     }
 
     /// Waits for all ranks.
-    pub fn wait(&self) {}
+    pub fn wait(&self) {
+        if self.size > 1 {
+            link::wait();
+        }
+    }
 
     /// Does any rank say so?
     pub fn any(&self, here: bool) -> bool {
+        if self.size > 1 { link::any(here) } else { here }
+    }
+
+    pub(crate) fn sum_totals(&self, totals: &mut Totals) {
+        let Totals { examples, tokens, drawn, candidates } = *totals;
+        let mut sums = [examples, tokens, drawn, candidates];
+        self.sum(&mut sums);
+        let [examples, tokens, drawn, candidates] = sums;
+        *totals = Totals { examples, tokens, drawn, candidates };
+    }
+
+    /// `steps` are gen_loss, disc_loss and grad_norm of some updates: `[updates, 3]`. The norm is
+    /// that of the summed gradients already, and stays.
+    pub(crate) fn sum_losses(&self, steps: &mut [f32]) {
+        let losses = |steps: &[f32]| steps.chunks(3).flat_map(|step| [step[0], step[1]]).collect();
+        let mut sums: Vec<f32> = losses(steps);
+        self.sum(&mut sums);
+        for (step, sums) in steps.chunks_mut(3).zip(sums.chunks(2)) {
+            step[..2].copy_from_slice(sums);
+        }
+    }
+
+    /// Every rank gives its share of the gradients and gets their sum.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub(crate) async fn sum_gradients<M: Module>(
+        &self,
+        network: &M,
+        grads: GradientsParams,
+    ) -> Result<GradientsParams> {
+        if self.size == 1 {
+            return Ok(grads);
+        }
+        let mut reader = Reader { grads: &grads, found: Vec::new(), lengths: Vec::new() };
+        network.visit(&mut reader);
+        let Reader { found, lengths, .. } = reader;
+        let mut summed = Vec::with_capacity(found.len());
+        for bucket in buckets(&lengths, BUCKET) {
+            let own = Tensor::cat(found[bucket.clone()].to_vec(), 0);
+            summed.extend(self.sum_tensor(own).await?.split_with_sizes(lengths[bucket].to_vec(), 0));
+        }
+        let mut writer = Writer { grads, summed: summed.into_iter() };
+        network.visit(&mut writer);
+        Ok(writer.grads)
+    }
+
+    async fn sum_tensor(&self, own: Tensor<1>) -> Result<Tensor<1>> {
+        let device = own.device();
+        let data = own.into_data_async().await;
+        let data = data.map_err(|e| Error::new("reading the gradients back", format!("{e:?}")))?;
+        let mut values = data.try_into_vec::<f32>().expect("gradients are f32");
+        self.sum(&mut values);
+        let length = values.len();
+        Ok(Tensor::from_data(TensorData::new(values, [length]), &device))
+    }
+
+    fn sum<T: link::Number>(&self, values: &mut [T]) {
+        if self.size > 1 {
+            link::sum(values);
+        }
+    }
+}
+
+impl Drop for World {
+    /// Rust has printed the panic's message by now.
+    fn drop(&mut self) {
+        if self.size > 1 && std::thread::panicking() {
+            leave(true);
+        }
+    }
+}
+
+/// The last thing a program does, after its last word on stderr: it leaves the other ranks in
+/// peace when all is done, which waits for them, or ends them all, with status 1, when it
+/// `failed`. Does nothing in a process that [`World::open`] has found alone.
+pub fn leave(failed: bool) {
+    link::leave(failed);
+}
+
+/// Neighbours together, until there are `least` elements: ranges of `lengths`.
+fn buckets(lengths: &[usize], least: usize) -> Vec<Range<usize>> {
+    let (mut buckets, mut start, mut held) = (Vec::new(), 0, 0);
+    for (i, length) in lengths.iter().enumerate() {
+        held += length;
+        if held >= least || i + 1 == lengths.len() {
+            buckets.push(start..i + 1);
+            (start, held) = (i + 1, 0);
+        }
+    }
+    buckets
+}
+
+/// Collects the gradients, flat.
+struct Reader<'a> {
+    grads: &'a GradientsParams,
+    found: Vec<Tensor<1>>,
+    lengths: Vec<usize>,
+}
+
+impl ModuleVisitor for Reader<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(grad) = self.grads.get::<D>(param.id) else { return };
+        self.lengths.push(grad.shape().iter().product());
+        self.found.push(grad.flatten(0, D - 1));
+    }
+}
+
+/// Puts the sums where the gradients were, in the order they were collected.
+struct Writer {
+    grads: GradientsParams,
+    summed: std::vec::IntoIter<Tensor<1>>,
+}
+
+impl ModuleVisitor for Writer {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let Some(grad) = self.grads.remove::<D>(param.id) else { return };
+        let summed = self.summed.next().expect("a sum for every gradient");
+        self.grads.register(param.id, summed.reshape::<D, _>(grad.shape()));
+    }
+}
+
+/// MPI, for a world of more than one.
+#[cfg(feature = "mpi")]
+mod link {
+    use std::sync::{Mutex, PoisonError};
+
+    use mpi::collective::SystemOperation;
+    use mpi::environment::{Universe, library_version};
+    use mpi::topology::SimpleCommunicator;
+    use mpi::traits::{Communicator, CommunicatorCollectives, Equivalence};
+    use mpi::{Threading, initialize_with_threading};
+
+    use crate::error::{Error, Result};
+
+    /// What is sent at once: MPI sums it beside the original, and counts in 32 bits.
+    const BYTES: usize = 4 << 20;
+
+    /// MPI says good-bye when this is dropped, which waits for all ranks: so it outlives a
+    /// [`super::World`], which an error may drop while the others are at work.
+    static UNIVERSE: Mutex<Option<Universe>> = Mutex::new(None);
+
+    pub trait Number: Equivalence + Copy {}
+    impl<T: Equivalence + Copy> Number for T {}
+
+    fn ranks() -> SimpleCommunicator {
+        SimpleCommunicator::world()
+    }
+
+    /// The rank of this process among the `started` ones.
+    pub fn join(started: usize) -> Result<usize> {
+        let (universe, threads) =
+            initialize_with_threading(Threading::Funneled).expect("MPI is opened once");
+        *UNIVERSE.lock().unwrap_or_else(PoisonError::into_inner) = Some(universe);
+        let found = ranks().size() as usize;
+        if found != started {
+            let problem = format!("{started} ranks were started, but they see {found}");
+            return Err(Error::new("MPI", problem).fix(format!(
+                "Start them with the mpirun of the MPI that this program uses: {}",
+                library_version().unwrap_or_default().split(',').next().unwrap_or_default()
+            )));
+        }
+        if threads < Threading::Funneled {
+            return Err(Error::new("MPI", "the library does not allow a program to have threads")
+                .fix("Install an MPI with at least MPI_THREAD_FUNNELED, as Open MPI has."));
+        }
+        Ok(ranks().rank() as usize)
+    }
+
+    pub fn wait() {
+        ranks().barrier();
+    }
+
+    pub fn any(here: bool) -> bool {
+        let mut any = false;
+        ranks().all_reduce_into(&here, &mut any, SystemOperation::logical_or());
+        any
+    }
+
+    pub fn sum<T: Number>(values: &mut [T]) {
+        for part in values.chunks_mut(BYTES / size_of::<T>()) {
+            let own = part.to_vec();
+            ranks().all_reduce_into(&own[..], part, SystemOperation::sum());
+        }
+    }
+
+    pub fn leave(failed: bool) {
+        let Some(universe) = UNIVERSE.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        if failed {
+            ranks().abort(1);
+        }
+        // The last rank may still fail: abort while others are inside MPI_Finalize has been seen
+        // to hang Open MPI's mpirun. So nobody goes there before all have got here.
+        wait();
+        drop(universe);
+    }
+}
+
+/// Without MPI there is no other rank: `join` sees to it that the rest is not reached.
+#[cfg(not(feature = "mpi"))]
+mod link {
+    use crate::error::{Error, Result};
+
+    pub trait Number {}
+    impl<T> Number for T {}
+
+    pub fn join(started: usize) -> Result<usize> {
+        let problem = format!("{started} ranks were started, but this program was built without MPI");
+        Err(Error::new("MPI", problem)
+            .fix("Build it with: ./build.sh native --features mpi, or start it without mpirun."))
+    }
+
+    pub fn wait() {}
+
+    pub fn any(here: bool) -> bool {
         here
     }
 
-    pub(crate) fn sum_totals(&self, _totals: &mut Totals) {}
+    pub fn sum<T: Number>(_values: &mut [T]) {}
 
-    pub(crate) fn sum_losses(&self, _losses: &mut [f32]) {}
-
-    pub(crate) async fn sum_gradients<M: Module>(
-        &self,
-        _network: &M,
-        grads: GradientsParams,
-    ) -> Result<GradientsParams> {
-        Ok(grads)
-    }
+    pub fn leave(_failed: bool) {}
 }

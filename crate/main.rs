@@ -7,13 +7,13 @@ mod cli;
 
 fn main() -> ExitCode {
     keep_freed_memory();
-    match cli::run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            cli::say(format_args!("error: {error}"));
-            ExitCode::FAILURE
-        }
+    let result = cli::run();
+    if let Err(error) = &result {
+        cli::say(format_args!("error: {error}"));
     }
+    // Other ranks, if there are any, are told.
+    electra::distributed::leave(result.is_err());
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A step frees and allocates the same large buffers over and over. Left alone, glibc gives each

@@ -25,7 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # A body that learns something within minutes on one core.
 BODY = ["embedding_size=64", "hidden_size=64", "num_hidden_layers=2", "num_attention_heads=2", "generator_hidden_size=0.5"]
-STEPS = 2000  # of rtd; the others get as many as cost the same
+STEPS = 3000  # of rtd; the others get as many as cost the same
 BUDGETS = [0.25, 0.5, 1.0]
 OBJECTIVES = {"rtd": [], "mlm": ["objective=mlm"], "masked": ["disc_on_masked_only=true"]}
 MODEL = {"rtd": "discriminator", "mlm": "generator", "masked": "discriminator"}
@@ -54,7 +54,7 @@ def pretrain(options, name, steps, *more):
     settings = [word for value in BODY + OBJECTIVES[name.split("-")[0]] + list(more) for word in ("--set", value)]
     return electra(
         options, "pretrain", "--data", options.data, "--output", output, "--overwrite", "--preset", "tiny", "--steps", steps,
-        "--batch-size", 32, "--warmup", steps // 20, "--learning-rate", "2e-3", "--save-every", steps // 4,
+        "--batch-size", 16, "--warmup", steps // 10, "--learning-rate", "1e-3", "--save-every", steps // 4,
         "--eval-every", steps // 4, "--seed", 0, *settings, "--set", "keep_checkpoints=0", log=options.work / f"{name}.jsonl",
     )
 

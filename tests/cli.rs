@@ -7,6 +7,8 @@
 mod bad_data;
 #[path = "cli/bad_models.rs"]
 mod bad_models;
+#[path = "cli/bad_pretrain.rs"]
+mod bad_pretrain;
 #[path = "cli/convert.rs"]
 mod convert;
 #[path = "cli/finetune.rs"]
@@ -17,6 +19,10 @@ mod outputs;
 mod predict;
 #[path = "cli/prepare.rs"]
 mod prepare;
+#[path = "cli/pretrain.rs"]
+mod pretrain;
+#[path = "cli/resume.rs"]
+mod resume;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/vocab.rs"]

@@ -165,10 +165,12 @@ pub fn run(args: Args) -> Result<()> {
         return drive(&args, run);
     }
     let config = args.settings()?;
-    check_folder(&args.output, args.overwrite)?;
     let init = read_init(&args.init_from)?;
     if world.is_first() {
+        check_folder(&args.output, args.overwrite)?;
         clear(&args)?;
+        // The first rank writes the built-in text's shards; the others then find them.
+        open_corpus(&args)?;
     }
     world.wait();
     let corpus = open_corpus(&args)?;
@@ -216,7 +218,7 @@ fn open_corpus(args: &Args) -> Result<Corpus> {
     if folder.join("index.json").exists() {
         return Corpus::open(&folder);
     }
-    say("no --data: pre-training on the built-in text (speeches and Moby Dick, 1.2 MB)");
+    say("no --data: preparing the built-in text (speeches and Moby Dick, 1.2 MB)");
     let tokenizer = BTreeMap::from([
         ("vocab.txt".to_string(), BUNDLED_VOCAB.to_vec()),
         ("tokenizer_config.json".to_string(), BUNDLED_TOKENIZER.to_vec()),
@@ -435,9 +437,13 @@ impl Driver<'_> {
     fn say_how_to_go_on(&self) -> Result<()> {
         let data = self.args.data.as_ref().map_or(String::new(), |data| format!(" --data {}", data.display()));
         let output = self.args.output.display();
+        let device = match self.args.device.device.as_str() {
+            "auto" => String::new(),
+            other => format!(" --device {other}"),
+        };
         if self.journal.is_some() {
             say(format_args!("stopped at step {}; to go on:", self.run.counters.step));
-            say(format_args!("  electra pretrain{data} --output {output} --resume"));
+            say(format_args!("  electra pretrain{data} --output {output}{device} --resume"));
         }
         Ok(())
     }

@@ -189,9 +189,14 @@ impl PretrainConfig {
                 position_initializer_range: Some(0.002),
                 generator_hidden_size: 0.5,
                 num_train_steps: 300,
-                batch_size: 32,
-                learning_rate: 2e-3,
-                warmup_steps: 30,
+                batch_size: 16,
+                learning_rate: 1e-3,
+                warmup_steps: 100,
+                // A short warm-up without it makes first steps several times too long, and the
+                // discriminator never gets over them.
+                bias_correction: true,
+                hidden_dropout_prob: 0.0,
+                attention_probs_dropout_prob: 0.0,
                 log_every: 10,
                 eval_every: 100,
                 eval_batches: 10,
