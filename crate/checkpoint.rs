@@ -96,8 +96,7 @@ pub fn fresh(
     device: &Device,
 ) -> Electra {
     let std = config.initializer_range;
-    let fresh =
-        Fresh { seed, std, position_std: std, init: Init::Transformers, allowed: |_| true };
+    let fresh = Fresh { seed, std, position_std: std, init: Init::Transformers, allowed: |_| true };
     draw_all(Electra::new(config, architecture, device), fresh)
 }
 
@@ -397,15 +396,17 @@ fn normal(rng: &mut impl Rng) -> f64 {
 /// The opposite of [`tensors_of`]: what an optimizer holds for each parameter, on `device`.
 ///
 /// # Errors
-/// One is unused or mis-shaped; `file` is where they came from.
+/// One is missing, unused or mis-shaped; in `file` their names start with `prefix`.
 pub(crate) fn held_from<M: Module>(
     model: &M,
     file: &str,
+    prefix: &'static str,
     tensors: BTreeMap<String, HostTensor>,
     device: &Device,
 ) -> Result<GradientsParams> {
     let mut hold = Hold {
         at: Place::default(),
+        prefix,
         weights: Weights { file: file.to_string(), tensors },
         held: GradientsParams::new(),
         device: device.clone(),
@@ -421,6 +422,7 @@ pub(crate) fn held_from<M: Module>(
 
 struct Hold {
     at: Place,
+    prefix: &'static str,
     weights: Weights,
     held: GradientsParams,
     device: Device,
@@ -430,7 +432,10 @@ struct Hold {
 impl ModuleVisitor for Hold {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.at.name();
-        let Some(tensor) = self.weights.tensors.remove(&name) else { return };
+        let Some(tensor) = self.weights.tensors.remove(&name) else {
+            self.problems.push(format!("{}{name} is missing", self.prefix));
+            return;
+        };
         let tensor = if self.at.is_linear_weight() { tensor.transposed() } else { tensor };
         let shape = param.lazy_shape();
         if tensor.shape != shape.to_vec() {

@@ -243,7 +243,16 @@ fn read_index(folder: &Path) -> Result<Index> {
         let problem = format!("has the format version {version}, not {FORMAT_VERSION}");
         return Err(Error::new(path.display(), problem).fix(AGAIN));
     }
-    serde_json::from_value(json).map_err(damaged)
+    let index: Index = serde_json::from_value(json).map_err(damaged)?;
+    let Settings { special: ids, vocab_size, .. } = &index.settings;
+    let beyond = [ids.pad, ids.unk, ids.cls, ids.sep, ids.mask];
+    match beyond.into_iter().find(|id| *id as usize >= *vocab_size) {
+        None => Ok(index),
+        Some(id) => {
+            let problem = format!("the special id {id} is beyond the vocabulary of {vocab_size}");
+            Err(Error::new(path.display(), problem).fix(AGAIN))
+        }
+    }
 }
 
 fn unreadable(path: &Path, e: &dyn Display) -> Error {

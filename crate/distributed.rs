@@ -117,7 +117,8 @@ impl World {
         let mut summed = Vec::with_capacity(found.len());
         for bucket in buckets(&lengths, BUCKET) {
             let own = Tensor::cat(found[bucket.clone()].to_vec(), 0);
-            summed.extend(self.sum_tensor(own).await?.split_with_sizes(lengths[bucket].to_vec(), 0));
+            summed
+                .extend(self.sum_tensor(own).await?.split_with_sizes(lengths[bucket].to_vec(), 0));
         }
         let mut writer = Writer { grads, summed: summed.into_iter() };
         network.visit(&mut writer);
@@ -286,7 +287,8 @@ mod link {
     impl<T> Number for T {}
 
     pub fn join(started: usize) -> Result<usize> {
-        let problem = format!("{started} ranks were started, but this program was built without MPI");
+        let problem =
+            format!("{started} ranks were started, but this program was built without MPI");
         Err(Error::new("MPI", problem)
             .fix("Build it with: ./build.sh native --features mpi, or start it without mpirun."))
     }

@@ -402,12 +402,13 @@ impl Trainer {
         let examples = parts.iter().map(|part| part.batch.examples).sum();
         let tokens = parts.iter().map(|part| part.batch.tokens).sum();
         let weight = 1.0 / self.config.accumulate as f64;
-        let (loss, grads) = shards::gradients(self.training_model(), parts, &device, |model, part| {
-            seed_dropout(part.seed);
-            let logits = model.class_logits(&part.batch.inputs);
-            let loss = classification::loss(logits, part.batch.targets, part.of) * weight;
-            shards::Part { report: loss.clone().inner(), loss }
-        });
+        let (loss, grads) =
+            shards::gradients(self.training_model(), parts, &device, |model, part| {
+                seed_dropout(part.seed);
+                let logits = model.class_logits(&part.batch.inputs);
+                let loss = classification::loss(logits, part.batch.targets, part.of) * weight;
+                shards::Part { report: loss.clone().inner(), loss }
+            });
         (loss, grads, examples, tokens)
     }
 

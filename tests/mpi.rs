@@ -21,7 +21,13 @@ fn electra(folder: &Path, ranks: usize, arguments: &str) -> Output {
         1 => Command::new(binary),
         _ => {
             let mut mpirun = Command::new("mpirun");
-            mpirun.args(["--oversubscribe", "--allow-run-as-root", "-n", &ranks.to_string(), binary]);
+            mpirun.args([
+                "--oversubscribe",
+                "--allow-run-as-root",
+                "-n",
+                &ranks.to_string(),
+                binary,
+            ]);
             mpirun
         }
     };

@@ -24,7 +24,8 @@ fn the_memory_of_a_long_run_is_flat() {
     let mut tokenizer = read_folder(&root.join("public/models/electra-tiny")).unwrap();
     tokenizer.retain(|name, _| !["config.json", "model.safetensors"].contains(&name.as_str()));
     let options = PrepareOptions { max_seq_length: 32, ..PrepareOptions::default() };
-    let corpus = prepare_text("sample", &text[..100_000], &tokenizer, &options, folder.path()).unwrap();
+    let corpus =
+        prepare_text("sample", &text[..100_000], &tokenizer, &options, folder.path()).unwrap();
     let sizes = [
         ("hidden_size", json!(32)),
         ("embedding_size", json!(16)),

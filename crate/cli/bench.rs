@@ -148,14 +148,25 @@ fn pretrain_steps(args: &Args, device: &Device) -> Result<(Vec<f64>, f64)> {
     let sizes = config.discriminator(vocab_size, 0);
     let times = time(args, |step| {
         let draw = |features: Features| {
-            let drawn = masking.draw(&features.input_ids, special, (step * batch_size + features.row) as u64);
+            let drawn = masking.draw(
+                &features.input_ids,
+                special,
+                (step * batch_size + features.row) as u64,
+            );
             Masked { features, drawn }
         };
         let examples: Vec<Masked> = examples(args, &sizes, step).into_iter().map(draw).collect();
         let totals = Totals::of(&examples, special);
         let parts = examples.chunks(examples_at_once(batch_size, device)).enumerate();
         let batch = |(number, part): (usize, &[Masked])| {
-            collate_masked(part, number as u64, args.seq, masking.max_predictions, special, &autodiff)
+            collate_masked(
+                part,
+                number as u64,
+                args.seq,
+                masking.max_predictions,
+                special,
+                &autodiff,
+            )
         };
         let batches = parts.map(batch).collect();
         let current = network.take().expect("put back below");

@@ -20,6 +20,7 @@ use electra::pretrain::events::EventFile;
 use electra::pretrain::network::Pretraining;
 use electra::pretrain::run::{LoggedStep, Run};
 use electra::pretrain::state::{checkpoints, read_state, tidy};
+use electra::tokenizer::Tokenizer;
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -96,8 +97,13 @@ pub struct Args {
     #[arg(long, value_name = "N")]
     eval_every: Option<usize>,
     /// Start from the weights of a discriminator and perhaps a generator, with a fresh optimizer
-    #[arg(long, value_name = "DIR[,DIR]", value_delimiter = ',', num_args = 1,
-        conflicts_with = "resume")]
+    #[arg(
+        long,
+        value_name = "DIR[,DIR]",
+        value_delimiter = ',',
+        num_args = 1,
+        conflicts_with = "resume"
+    )]
     init_from: Vec<PathBuf>,
     /// Any setting by its name; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
@@ -158,7 +164,7 @@ pub fn run(args: Args) -> Result<()> {
     let world = World::open()?;
     if args.resume {
         let (config, checkpoint) = resumed_settings(&args)?;
-        let corpus = open_corpus(&args)?;
+        let corpus = reopen_corpus(&args)?;
         let device = args.device.open()?.device;
         let run = Run::resume(&checkpoint, config, corpus, world, &device)?;
         say(format_args!("resuming from {}", checkpoint.display()));
@@ -168,15 +174,21 @@ pub fn run(args: Args) -> Result<()> {
     let init = read_init(&args.init_from)?;
     if world.is_first() {
         check_folder(&args.output, args.overwrite)?;
-        clear(&args)?;
-        // The first rank writes the built-in text's shards; the others then find them.
+        // The first rank prepares the built-in text; the others then find it.
         open_corpus(&args)?;
     }
     world.wait();
     let corpus = open_corpus(&args)?;
+    check_init(&args, &init, &corpus)?;
     let device = args.device.open()?.device;
     let network = start(&args, &config, &corpus, init, &device)?;
-    drive(&args, Run::new(config, corpus, network, world, &device)?)
+    let run = Run::new(config, corpus, network, world, &device)?;
+    // An earlier run goes only now: the new one can start.
+    if run.world().is_first() {
+        clear(&args)?;
+    }
+    run.world().wait();
+    drive(&args, run)
 }
 
 /// The newest checkpoint whose state can be read, and its settings with what was asked to differ.
@@ -193,7 +205,7 @@ fn resumed_settings(args: &Args) -> Result<(PretrainConfig, PathBuf)> {
 /// Removes what an earlier run left, and nothing else.
 fn clear(args: &Args) -> Result<()> {
     fs::create_dir_all(&args.output).map_err(|e| unwritable(&args.output, e))?;
-    for name in ["checkpoints", "discriminator", "generator", "corpus"] {
+    for name in ["checkpoints", "discriminator", "generator"] {
         let path = args.output.join(name);
         if path.exists() {
             fs::remove_dir_all(&path).map_err(|e| unwritable(&path, e))?;
@@ -214,7 +226,7 @@ fn open_corpus(args: &Args) -> Result<Corpus> {
     if let Some(path) = &args.data {
         return Corpus::open(path);
     }
-    let folder = args.output.join("corpus");
+    let folder = built_in(args);
     if folder.join("index.json").exists() {
         return Corpus::open(&folder);
     }
@@ -224,33 +236,73 @@ fn open_corpus(args: &Args) -> Result<Corpus> {
         ("tokenizer_config.json".to_string(), BUNDLED_TOKENIZER.to_vec()),
     ]);
     let max_seq_length = PretrainConfig::preset_length(&args.preset);
-    let options = PrepareOptions { max_seq_length, eval_fraction: 0.05, ..PrepareOptions::default() };
+    let options =
+        PrepareOptions { max_seq_length, eval_fraction: 0.05, ..PrepareOptions::default() };
     prepare_text("the built-in text", BUNDLED_TEXT, &tokenizer, &options, &folder)
+}
+
+/// Where the built-in text lies, prepared.
+fn built_in(args: &Args) -> PathBuf {
+    args.output.join("corpus")
+}
+
+/// What a run was started on.
+fn reopen_corpus(args: &Args) -> Result<Corpus> {
+    if args.data.is_none() && !built_in(args).exists() {
+        return Err(Error::new("--data", "the run was not started on the built-in text")
+            .fix("Give the --data that it was started with."));
+    }
+    open_corpus(args)
 }
 
 type Tensors = BTreeMap<String, checkpoint::HostTensor>;
 
-/// The weights of the folders of --init-from.
-fn read_init(folders: &[PathBuf]) -> Result<Vec<Tensors>> {
+/// A folder of --init-from.
+struct Init {
+    tensors: Tensors,
+    /// Where it has one.
+    tokenizer: Option<Tokenizer>,
+}
+
+fn read_init(folders: &[PathBuf]) -> Result<Vec<Init>> {
     if folders.len() > 2 {
         return Err(Error::new("--init-from", "takes a discriminator and a generator, no more"));
     }
     let read = |path: &PathBuf| {
         let files = read_model(path)?;
-        checkpoint::read_tensors(&files).map_err(|e| at(path, e))
+        let tensors = checkpoint::read_tensors(&files).map_err(|e| at(path, e))?;
+        Ok(Init { tensors, tokenizer: Tokenizer::from_files(&files).ok() })
     };
     folders.iter().map(read).collect()
+}
+
+/// The rows of the tables must be those of the same words.
+fn check_init(args: &Args, init: &[Init], corpus: &Corpus) -> Result<()> {
+    let ours = Tokenizer::from_files(&corpus.tokenizer_files()?)?;
+    for (path, init) in args.init_from.iter().zip(init) {
+        let Some(theirs) = &init.tokenizer else { continue };
+        let size = ours.vocab_size().max(theirs.vocab_size()) as u32;
+        if let Some(id) = (0..size).find(|id| ours.token(*id) != theirs.token(*id)) {
+            let word = |tokenizer: &Tokenizer| tokenizer.token(id).unwrap_or("nothing".into());
+            let (ours, theirs) = (word(&ours), word(theirs));
+            let problem =
+                format!("another vocabulary: id {id} is {theirs:?}, but {ours:?} in the text");
+            return Err(Error::new(format!("--init-from, {}", path.display()), problem)
+                .fix("Prepare the text with the tokenizer of that folder."));
+        }
+    }
+    Ok(())
 }
 
 fn start(
     args: &Args,
     config: &PretrainConfig,
     corpus: &Corpus,
-    init: Vec<Tensors>,
+    init: Vec<Init>,
     device: &Device,
 ) -> Result<Pretraining> {
     let vocab_size = corpus.index.settings.vocab_size;
-    let mut init = init.into_iter();
+    let mut init = init.into_iter().map(|init| init.tensors);
     let Some(discriminator) = init.next() else {
         return Ok(Pretraining::fresh(config, vocab_size, device));
     };
@@ -290,7 +342,10 @@ impl Journal {
         metrics.set_len(kept).map_err(failed)?;
         let events = EventFile::create(folder).map_err(|e| unwritable(folder, e))?;
         let mut journal = Journal { metrics, path, events };
-        journal.metrics.seek(std::io::SeekFrom::End(0)).map_err(|e| unwritable(&journal.path, e))?;
+        journal
+            .metrics
+            .seek(std::io::SeekFrom::End(0))
+            .map_err(|e| unwritable(&journal.path, e))?;
         Ok(journal)
     }
 
@@ -299,7 +354,8 @@ impl Journal {
         self.metrics.write_all(to_line(line)?.as_bytes()).map_err(failed)?;
         let step = line["step"].as_u64().expect("every line has its step");
         let group = if line["event"] == "evaluation" { "eval" } else { "train" };
-        let number = |(key, value): (&String, &Value)| Some((format!("{group}/{key}"), value.as_f64()?));
+        let number =
+            |(key, value): (&String, &Value)| Some((format!("{group}/{key}"), value.as_f64()?));
         let fields = line.as_object().into_iter().flatten().filter(|(key, _)| *key != "step");
         let scalars: Vec<_> = fields.filter_map(number).collect();
         self.events.write(step, &scalars).map_err(failed)
@@ -357,7 +413,8 @@ impl Driver<'_> {
             let due = |every: usize| every > 0 && step.is_multiple_of(every);
             let stopping = self.run.world().any(self.must_stop());
             let last = self.run.is_done();
-            let (evaluate, save) = (due(config.eval_every) || last, due(config.save_every) || last || stopping);
+            let (evaluate, save) =
+                (due(config.eval_every) || last, due(config.save_every) || last || stopping);
             if evaluate {
                 self.evaluate()?;
             }
@@ -400,7 +457,8 @@ impl Driver<'_> {
         let tokens_per_step = logged.tokens as f64 / logged.step as f64;
         let mut line = json!(logged);
         line["tokens_per_s"] = json!(rate.round());
-        line["gflop_per_s"] = json!((rate / tokens_per_step * self.run.flop_per_step() / 1e9).round());
+        line["gflop_per_s"] =
+            json!((rate / tokens_per_step * self.run.flop_per_step() / 1e9).round());
         journal.write(&line)?;
         self.bar.set_position(logged.step as u64);
         self.bar.set_message(format!(
@@ -435,7 +493,11 @@ impl Driver<'_> {
     }
 
     fn say_how_to_go_on(&self) -> Result<()> {
-        let data = self.args.data.as_ref().map_or(String::new(), |data| format!(" --data {}", data.display()));
+        let data = self
+            .args
+            .data
+            .as_ref()
+            .map_or(String::new(), |data| format!(" --data {}", data.display()));
         let output = self.args.output.display();
         let device = match self.args.device.device.as_str() {
             "auto" => String::new(),
@@ -463,7 +525,9 @@ impl Driver<'_> {
             written.push(path);
         }
         let seconds = self.started.elapsed().as_secs_f64().round();
-        print_line(&json!({"event": "done", "step": self.run.counters.step, "seconds": seconds, "models": written}))
+        print_line(
+            &json!({"event": "done", "step": self.run.counters.step, "seconds": seconds, "models": written}),
+        )
     }
 }
 
@@ -476,7 +540,11 @@ fn in_words(step: usize, e: &Evaluation) -> String {
         None => generator,
         Some(d) => format!(
             "{generator}; disc_loss {:.4}, disc_auc {:.3}, precision {:.3}, recall {:.3}, {:.1} % replaced",
-            d.disc_loss, d.disc_auc, d.disc_precision, d.disc_recall, d.share_replaced * 100.0
+            d.disc_loss,
+            d.disc_auc,
+            d.disc_precision,
+            d.disc_recall,
+            d.share_replaced * 100.0
         ),
     }
 }

@@ -148,6 +148,9 @@ pub fn prepare(
     let settings = settings(&tokenizer, &files, options)?;
     let infos = inputs.iter().map(Input::info).collect::<Result<Vec<_>>>()?;
     let plan = Plan { settings, inputs: infos };
+    if options.overwrite && output.join(INDEX).exists() {
+        return replace(inputs, tokenizer_files, options, output, progress);
+    }
     if options.overwrite {
         remove_result(output)?;
     }
@@ -235,6 +238,30 @@ fn finished(output: &Path, plan: &Plan) -> Result<Option<Index>> {
     let was = Plan { settings: index.settings.clone(), inputs: index.inputs.clone() };
     same_plan(output, "a result", &was, plan)?;
     Ok(Some(index))
+}
+
+/// Prepares beside what is there, which goes when the new result is whole.
+fn replace(
+    inputs: &[Input],
+    tokenizer_files: &BTreeMap<String, Vec<u8>>,
+    options: &PrepareOptions,
+    output: &Path,
+    progress: &mut dyn FnMut(Progress) -> Result<()>,
+) -> Result<Report> {
+    let failed = |e: std::io::Error| {
+        Error::new(output.display(), format!("cannot be replaced ({e})"))
+            .fix("Check that the place is yours and has room.")
+    };
+    let parent = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    let new = tempfile::Builder::new().prefix(".electra-").tempdir_in(parent).map_err(failed)?;
+    let options = PrepareOptions { overwrite: false, ..options.clone() };
+    let report = prepare(inputs, tokenizer_files, &options, new.path(), progress)?;
+    remove_result(output)?;
+    for entry in std::fs::read_dir(new.path()).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        std::fs::rename(entry.path(), output.join(entry.file_name())).map_err(failed)?;
+    }
+    Ok(report)
 }
 
 fn unfinished(output: &Path, plan: &Plan, overwrite: bool) -> Result<Option<State>> {

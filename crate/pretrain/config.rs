@@ -205,11 +205,9 @@ impl PretrainConfig {
                 ..small
             },
             "small" => small,
-            "small-plus" => PretrainConfig {
-                generator_hidden_size: 1.0,
-                num_train_steps: 4_000_000,
-                ..small
-            },
+            "small-plus" => {
+                PretrainConfig { generator_hidden_size: 1.0, num_train_steps: 4_000_000, ..small }
+            }
             "base" => PretrainConfig {
                 embedding_size: 768,
                 hidden_size: 768,
@@ -261,8 +259,10 @@ impl PretrainConfig {
                     .fix(format!("Give a value like {before}, which it is now."))
             })?;
         }
-        let config = serde_json::from_value(Value::Object(all)).map_err(|e| Error::new(place, e))?;
-        PretrainConfig::check(&config).map_err(|e| Error { place: format!("{place}, {}", e.place), ..e })?;
+        let config =
+            serde_json::from_value(Value::Object(all)).map_err(|e| Error::new(place, e))?;
+        PretrainConfig::check(&config)
+            .map_err(|e| Error { place: format!("{place}, {}", e.place), ..e })?;
         Ok(config)
     }
 
@@ -275,7 +275,6 @@ impl PretrainConfig {
             ("hidden_size", self.hidden_size),
             ("num_hidden_layers", self.num_hidden_layers),
             ("max_position_embeddings", self.max_position_embeddings),
-            ("type_vocab_size", self.type_vocab_size),
             ("num_train_steps", self.num_train_steps),
             ("batch_size", self.batch_size),
             ("accumulate", self.accumulate),
@@ -285,13 +284,22 @@ impl PretrainConfig {
         if let Some((field, _)) = counts.iter().find(|(_, count)| *count == 0) {
             return wrong(field, "must be at least 1");
         }
+        if self.type_vocab_size < 2 {
+            return wrong("type_vocab_size", "must be at least 2: examples have two segments");
+        }
+        // Far above any use, and far below an overflow.
+        let passes = [("batch_size", self.batch_size), ("accumulate", self.accumulate)];
+        if let Some((field, _)) = passes.iter().find(|(_, count)| *count > 1 << 20) {
+            return wrong(field, "must be at most 1048576");
+        }
         let shares = [
             ("generator_hidden_size", self.generator_hidden_size),
             ("generator_layers", self.generator_layers),
             ("mask_prob", self.mask_prob),
             ("learning_rate", self.learning_rate),
         ];
-        if let Some((field, _)) = shares.iter().find(|(_, share)| !(*share > 0.0 && *share <= 1.0)) {
+        if let Some((field, _)) = shares.iter().find(|(_, share)| !(*share > 0.0 && *share <= 1.0))
+        {
             return wrong(field, "must be above 0 and at most 1");
         }
         let below_one = [
@@ -313,8 +321,11 @@ impl PretrainConfig {
         if let Some((field, _)) = positive.iter().find(|(_, x)| !(*x > 0.0 && x.is_finite())) {
             return wrong(field, "must be above 0");
         }
-        let weights =
-            [("gen_weight", self.gen_weight), ("disc_weight", self.disc_weight), ("weight_decay", self.weight_decay)];
+        let weights = [
+            ("gen_weight", self.gen_weight),
+            ("disc_weight", self.disc_weight),
+            ("weight_decay", self.weight_decay),
+        ];
         if let Some((field, _)) = weights.iter().find(|(_, x)| !(*x >= 0.0 && x.is_finite())) {
             return wrong(field, "must not be negative");
         }
@@ -334,7 +345,9 @@ impl PretrainConfig {
             return clash("untied_generator", "false leaves the generator nothing of its own");
         }
         let own = self.untied_generator_embeddings || self.uniform_generator;
-        if self.disentangled_embeddings && (own || !self.untied_generator || self.objective == Objective::Mlm) {
+        if self.disentangled_embeddings
+            && (own || !self.untied_generator || self.objective == Objective::Mlm)
+        {
             return clash(
                 "disentangled_embeddings",
                 "needs a generator with its own encoder that shares the embeddings",
@@ -381,7 +394,9 @@ impl PretrainConfig {
         ElectraConfig {
             hidden_size,
             num_hidden_layers: part(self.num_hidden_layers, self.generator_layers),
-            num_attention_heads: self.generator_attention_heads.unwrap_or((hidden_size / 64).max(1)),
+            num_attention_heads: self
+                .generator_attention_heads
+                .unwrap_or((hidden_size / 64).max(1)),
             intermediate_size: self.generator_intermediate_size.unwrap_or(4 * hidden_size),
             hidden_dropout_prob: dropout(self.hidden_dropout_prob),
             attention_probs_dropout_prob: dropout(self.attention_probs_dropout_prob),
@@ -435,9 +450,8 @@ impl PretrainConfig {
 }
 
 fn unknown_key<'a>(place: &str, key: &str, known: impl Iterator<Item = &'a String>) -> Error {
-    let nearest = known.max_by(|a, b| {
-        strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key))
-    });
+    let nearest =
+        known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
     Error::new(place, format!("there is no setting {key:?}"))
         .fix(format!("The nearest one is {:?}.", nearest.map_or("", String::as_str)))
 }
@@ -462,7 +476,12 @@ mod tests {
         }
         let sizes = |name: &str| {
             let generator = PretrainConfig::preset(name).unwrap().generator(30522, 0);
-            (generator.hidden_size, generator.num_attention_heads, generator.intermediate_size, generator.num_hidden_layers)
+            (
+                generator.hidden_size,
+                generator.num_attention_heads,
+                generator.intermediate_size,
+                generator.num_hidden_layers,
+            )
         };
         assert_eq!(sizes("small"), (64, 1, 256, 12));
         assert_eq!(sizes("small-plus"), (256, 4, 1024, 12));

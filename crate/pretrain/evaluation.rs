@@ -35,6 +35,14 @@ pub struct DetectionScores {
     pub share_replaced: f64,
 }
 
+impl Evaluation {
+    /// Not so once a weight is infinite.
+    pub fn is_finite(&self) -> bool {
+        let disc_loss = self.detection.as_ref().map_or(0.0, |scores| scores.disc_loss);
+        self.gen_loss.is_finite() && disc_loss.is_finite()
+    }
+}
+
 /// Sums over batches.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -53,7 +61,13 @@ impl Tally {
     ///
     /// # Errors
     /// The device failed.
-    pub async fn add(&mut self, batch: &Batch, pass: Pass, guessed: f64, tokens: f64) -> Result<()> {
+    pub async fn add(
+        &mut self,
+        batch: &Batch,
+        pass: Pass,
+        guessed: f64,
+        tokens: f64,
+    ) -> Result<()> {
         let losses = floats(Tensor::cat(vec![pass.gen_loss, pass.disc_loss], 0)).await?;
         self.batches.push([losses[0] as f64, guessed, losses[1] as f64, tokens]);
         let drawn = floats(batch.weights.clone()).await?;
@@ -94,7 +108,9 @@ impl Tally {
 
     fn detection(&self, disc_loss: f64) -> DetectionScores {
         let pairs = || self.logits.iter().map(|logit| *logit > 0.0).zip(&self.is_replaced);
-        let count = |wanted: fn(bool, bool) -> bool| pairs().filter(|(said, is)| wanted(*said, **is)).count();
+        let count = |wanted: fn(bool, bool) -> bool| {
+            pairs().filter(|(said, is)| wanted(*said, **is)).count()
+        };
         let hits = count(|said, is| said && is);
         let replaced = count(|_, is| is);
         DetectionScores {

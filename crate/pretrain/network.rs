@@ -116,7 +116,8 @@ impl Pretraining {
     pub fn main_hidden(&self, inputs: &Inputs) -> Tensor<3> {
         let Some(delta) = &self.delta else { return self.electra.forward(inputs) };
         let embeddings = &self.electra.embeddings;
-        let sum = |shared: &Embedding, own: &Embedding| shared.weight.val().detach() + own.weight.val();
+        let sum =
+            |shared: &Embedding, own: &Embedding| shared.weight.val().detach() + own.weight.val();
         let words = sum(&embeddings.word_embeddings, &delta.word_embeddings);
         let positions = sum(&embeddings.position_embeddings, &delta.position_embeddings);
         let embedded = embeddings.forward_with(words, positions, inputs);

@@ -269,10 +269,7 @@ impl Run {
         self.world.sum_losses(&mut values);
         for (step, losses) in (first..).zip(values.chunks(3)) {
             if losses.iter().any(|value| !value.is_finite()) {
-                let checkpoints = "Resume from the last checkpoint with a lower learning rate \
-                    (--resume --set learning_rate=..), or with another --seed.";
-                return Err(Error::new(format!("step {step}"), "the loss is not a number")
-                    .fix(checkpoints));
+                return Err(not_a_number(step));
             }
             let [gen_loss, disc_loss, grad_norm] = [losses[0], losses[1], losses[2]];
             self.counters.unlogged.push(StepLosses { gen_loss, disc_loss, grad_norm });
@@ -287,7 +284,8 @@ impl Run {
     /// The text cannot be read, or the device failed.
     pub async fn evaluate(&self) -> Result<Option<Evaluation>> {
         let network = self.network();
-        let count = self.corpus.len(Split::Eval).min(self.config.eval_batches * self.config.batch_size);
+        let count =
+            self.corpus.len(Split::Eval).min(self.config.eval_batches * self.config.batch_size);
         let special = self.corpus.index.settings.special;
         let mut tally = Tally::default();
         for start in (0..count).step_by(self.config.batch_size) {
@@ -302,19 +300,37 @@ impl Run {
             let guessed = if self.config.two_towers() { totals.candidates } else { totals.drawn };
             tally.add(&batch, pass, guessed, totals.tokens).await?;
         }
-        Ok((count > 0).then(|| tally.finish()))
+        if count == 0 {
+            return Ok(None);
+        }
+        let evaluation = tally.finish();
+        if !evaluation.is_finite() {
+            return Err(not_a_number(self.counters.step));
+        }
+        Ok(Some(evaluation))
     }
 }
 
+fn not_a_number(step: usize) -> Error {
+    Error::new(format!("step {step}"), "the loss is not a number").fix(
+        "Resume from the last checkpoint with a lower learning rate (--resume --set \
+        learning_rate=..), or with another --seed.",
+    )
+}
+
 fn check_corpus(config: &PretrainConfig, corpus: &Corpus, world: &World) -> Result<()> {
+    // They go into every checkpoint: better to miss them now.
+    corpus.tokenizer_files()?;
     let index = &corpus.index;
     let (length, limit) = (index.settings.max_seq_length, config.max_position_embeddings);
     if length > limit {
         let problem = format!("{length} tokens are more than the model's {limit} positions");
-        return Err(Error::new("--data, max_seq_length", problem)
-            .fix(format!("Prepare the text at {limit} or less, or --set max_position_embeddings={length}.")));
+        return Err(Error::new("--data, max_seq_length", problem).fix(format!(
+            "Prepare the text at {limit} or less, or --set max_position_embeddings={length}."
+        )));
     }
-    let (examples, batch) = (corpus.len(Split::Train), config.batch_size * config.accumulate * world.size());
+    let (examples, batch) =
+        (corpus.len(Split::Train), config.batch_size * config.accumulate * world.size());
     if examples < batch {
         let problem = format!("{examples} training examples are fewer than one update's {batch}");
         return Err(Error::new("--data", problem).fix("Prepare more text, or lower --batch-size."));

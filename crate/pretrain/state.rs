@@ -23,6 +23,7 @@ use burn::tensor::Device;
 
 const TENSORS: &str = "training.safetensors";
 const STATE: &str = "state.json";
+const REMOVE: &str = "Remove this checkpoint's folder to go on from the one before.";
 const TEMPORARY: &str = ".writing-";
 
 /// `state.json`
@@ -45,9 +46,12 @@ impl Run {
         let path = folder.join(format!("step-{}", self.counters.step));
         let mut tensors = checkpoint::tensors(self.training_network()).await?;
         let folders = self.export(&tensors)?;
-        for (prefix, moments) in [("first.", &self.optimizer.first), ("second.", &self.optimizer.second)] {
+        for (prefix, moments) in
+            [("first.", &self.optimizer.first), ("second.", &self.optimizer.second)]
+        {
             let held = checkpoint::tensors_of(self.training_network(), moments).await?;
-            tensors.extend(held.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
+            tensors
+                .extend(held.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
         }
         let state = State {
             config: self.config.clone(),
@@ -100,26 +104,40 @@ impl Run {
             return Err(Error::new(path.display(), "the run was started on another text")
                 .fix("Give the same --data, or start a new run with --init-from."));
         }
+        let damaged = |e: Error| e.fix(REMOVE);
         let file = path.join(TENSORS).display().to_string();
-        let bytes = fs::read(path.join(TENSORS))
-            .map_err(|e| Error::new(&file, format!("cannot be read ({e})")))?;
-        let mut parts = [const { BTreeMap::new() }; 3];
-        for (name, tensor) in checkpoint::from_safetensors(&file, &bytes)? {
-            let of = ["", "first.", "second."].iter().rposition(|prefix| name.starts_with(prefix));
-            let of = of.expect("every name starts with nothing");
-            let name = name.trim_start_matches("first.").trim_start_matches("second.");
-            parts[of].insert(name.to_string(), tensor);
-        }
-        let [weights, first, second] = parts;
+        let [weights, first, second] = read_parts(path, &file).map_err(damaged)?;
         let vocab_size = corpus.index.settings.vocab_size;
-        let network = Pretraining::with_weights(&config, vocab_size, &file, weights, device)?;
-        let mut run = Run::new(config, corpus, network, world, device)?;
-        run.optimizer.first = checkpoint::held_from(run.training_network(), &file, first, device)?;
-        run.optimizer.second = checkpoint::held_from(run.training_network(), &file, second, device)?;
+        let network = Pretraining::with_weights(&config, vocab_size, &file, weights, device);
+        let mut run = Run::new(config, corpus, network.map_err(damaged)?, world, device)?;
+        if state.counters.step > 0 {
+            let network = run.training_network();
+            let held = |prefix, part| {
+                checkpoint::held_from(network, &file, prefix, part, device).map_err(damaged)
+            };
+            let (first, second) = (held("first.", first)?, held("second.", second)?);
+            (run.optimizer.first, run.optimizer.second) = (first, second);
+        }
         run.optimizer.step = state.counters.step;
         run.counters = state.counters;
         Ok(run)
     }
+}
+
+/// Weights, first and second moments of a checkpoint, by the names of the parameters.
+fn read_parts(path: &Path, file: &str) -> Result<[BTreeMap<String, HostTensor>; 3]> {
+    let bytes = fs::read(path.join(TENSORS))
+        .map_err(|e| Error::new(file, format!("cannot be read ({e})")))?;
+    let mut parts = [const { BTreeMap::new() }; 3];
+    for (name, tensor) in checkpoint::from_safetensors(file, &bytes)? {
+        let (part, name) = match name.split_once('.') {
+            Some(("first", name)) => (1, name),
+            Some(("second", name)) => (2, name),
+            _ => (0, name.as_str()),
+        };
+        parts[part].insert(name.to_string(), tensor);
+    }
+    Ok(parts)
 }
 
 /// The state of a checkpoint.
@@ -129,8 +147,7 @@ impl Run {
 pub fn read_state(path: &Path) -> Result<State> {
     let file = path.join(STATE);
     let damaged = |e: &dyn std::fmt::Display| {
-        Error::new(file.display(), format!("is no state of a run ({e})"))
-            .fix("Remove this checkpoint's folder to go on from the one before.")
+        Error::new(file.display(), format!("is no state of a run ({e})")).fix(REMOVE)
     };
     let bytes = fs::read(&file).map_err(|e| damaged(&e))?;
     serde_json::from_slice(&bytes).map_err(|e| damaged(&e))

@@ -19,7 +19,7 @@ pub enum Noise {
     /// Row `r` of the batch has the noise of row `first_row + r`.
     Seed { seed: u32, first_row: u32 },
     /// As given, `[rows, vocab]`.
-    Given(Tensor<2>),
+    Given(Box<Tensor<2>>),
 }
 
 /// How replacements are drawn.
@@ -86,8 +86,8 @@ pub fn guess(
     let mut sums: Option<(Tensor<2>, Tensor<1>)> = None;
     for start in (0..count).step_by(block_rows(vocab)) {
         let rows = rows.narrow(start, block_rows(vocab).min(count - start));
-        let logits = rows.hidden.clone().matmul(table.clone().transpose())
-            + bias.clone().unsqueeze::<2>(); // [block, vocab]
+        let logits =
+            rows.hidden.clone().matmul(table.clone().transpose()) + bias.clone().unsqueeze::<2>(); // [block, vocab]
         let (block, slope) = guess_block(&rows, logits, &sampling.narrow(start, rows.len()));
         let mut hidden = None;
         if with_gradients {
@@ -130,7 +130,9 @@ impl Sampling {
             Noise::Seed { seed, first_row } => {
                 Noise::Seed { seed: *seed, first_row: first_row.wrapping_add(start as u32) }
             }
-            Noise::Given(noise) => Noise::Given(noise.clone().narrow(0, start, length)),
+            Noise::Given(noise) => {
+                Noise::Given(Box::new((**noise).clone().narrow(0, start, length)))
+            }
         };
         Sampling { noise, ..self.clone() }
     }
@@ -147,7 +149,7 @@ impl Sampling {
         }
         let noisy = match &self.noise {
             Noise::Seed { seed, first_row } => add_gumbel(logits, *seed, *first_row),
-            Noise::Given(noise) => logits + noise.clone(),
+            Noise::Given(noise) => logits + (**noise).clone(),
         };
         noisy.argmax(1).squeeze_dim(1)
     }
@@ -189,9 +191,11 @@ fn join(
 ) -> Guesses {
     let (blocks, hidden): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
     let hidden: Vec<_> = hidden.into_iter().flatten().collect();
-    let gradients = sums.map(|(table, bias)| Gradients { hidden: Tensor::cat(hidden, 0), table, bias });
+    let gradients =
+        sums.map(|(table, bias)| Gradients { hidden: Tensor::cat(hidden, 0), table, bias });
     let of = |part: fn(&Guesses) -> Tensor<1>| Tensor::cat(blocks.iter().map(part).collect(), 0);
-    let ids = |part: fn(&Guesses) -> Tensor<1, Int>| Tensor::cat(blocks.iter().map(part).collect(), 0);
+    let ids =
+        |part: fn(&Guesses) -> Tensor<1, Int>| Tensor::cat(blocks.iter().map(part).collect(), 0);
     Guesses {
         loss: of(|block| block.loss.clone()).sum(),
         correct: ids(|block| block.correct.clone()),
@@ -224,7 +228,8 @@ mod tests {
     use super::*;
 
     fn wave(shape: [usize; 2], phase: f32) -> Tensor<2> {
-        let value = |i: usize| ((i as f32 * 0.37 + phase).sin() * 1.5 * (1.0 + i as f32 / 1e4)).sin();
+        let value =
+            |i: usize| ((i as f32 * 0.37 + phase).sin() * 1.5 * (1.0 + i as f32 / 1e4)).sin();
         let values: Vec<f32> = (0..shape[0] * shape[1]).map(value).collect();
         Tensor::from_data(TensorData::new(values, shape), &Device::flex())
     }
@@ -234,7 +239,10 @@ mod tests {
     fn no_block_is_larger_than_a_binding() {
         for vocab in [61, 8000, 30522, 250_002] {
             let bytes = block_rows(vocab) * vocab * 4;
-            assert!(bytes <= BLOCK_BYTES && 2 * bytes > BLOCK_BYTES.min(2432 * vocab * 4), "{vocab}");
+            assert!(
+                bytes <= BLOCK_BYTES && 2 * bytes > BLOCK_BYTES.min(2432 * vocab * 4),
+                "{vocab}"
+            );
         }
         assert!(BLOCK_BYTES < 128 << 20 && block_rows(30522) < 2432);
     }
@@ -244,9 +252,11 @@ mod tests {
     fn blocks_add_up_to_the_whole() {
         let vocab = 5000;
         let count = 2 * block_rows(vocab) + 3;
-        let (hidden, table, bias) = (wave([count, 8], 0.0), wave([vocab, 8], 1.0), wave([1, vocab], 2.0));
+        let (hidden, table, bias) =
+            (wave([count, 8], 0.0), wave([vocab, 8], 1.0), wave([1, vocab], 2.0));
         let targets: Vec<i32> = (0..count).map(|i| (i * 7919 % vocab) as i32).collect();
-        let targets = Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &Device::flex());
+        let targets =
+            Tensor::<1, Int>::from_data(TensorData::new(targets, [count]), &Device::flex());
         let rows = Rows {
             hidden: hidden.clone(),
             targets: targets.clone(),

@@ -48,7 +48,11 @@ fn ten_steps_of_every_variant_equal_pytorch_s_on_the_gpu() {
 #[test]
 fn exported_folders_give_the_logits_of_the_trained_network() {
     for name in ["electra", "electra_untied_embeddings", "electra_tied_generator", "electra_gdes"] {
-        let folder = &folders("parity_pretrain", name, usize::from(name != "electra") + 8 * usize::from(name == "electra"))[0];
+        let folder = &folders(
+            "parity_pretrain",
+            name,
+            usize::from(name != "electra") + 8 * usize::from(name == "electra"),
+        )[0];
         let (config, settings) = settings(folder);
         let device = Device::flex();
         let vocab_size = integer(&settings["vocab_size"]);
@@ -63,11 +67,15 @@ fn exported_folders_give_the_logits_of_the_trained_network() {
             let (ours, theirs) = match loaded.architecture {
                 Architecture::PreTraining => {
                     let head = network.discriminator.as_ref().unwrap();
-                    (head.forward(network.main_hidden(&inputs)), loaded.model.replaced_logits(&inputs))
+                    (
+                        head.forward(network.main_hidden(&inputs)),
+                        loaded.model.replaced_logits(&inputs),
+                    )
                 }
                 _ => {
                     let head = &network.generator.as_ref().unwrap().predictions;
-                    let logits = head.forward(network.generator_hidden(&inputs), network.word_table());
+                    let logits =
+                        head.forward(network.generator_hidden(&inputs), network.word_table());
                     (logits.flatten(1, 2), loaded.model.vocabulary_logits(&inputs).flatten(1, 2))
                 }
             };
@@ -86,13 +94,16 @@ fn check(folder: &Path, device: &Device, tolerances: [Tolerance; 3]) -> Vec<Stri
     let found = train(folder, &config, &settings, &fixture, &device.clone().autodiff());
     let mut expected: Vec<(&str, Tensors)> = Vec::new();
     for kind in ["grad.", "step.", ""] {
-        let taken = |name: &String| name.starts_with(kind) && !expected.iter().any(|(_, t)| t.contains_key(name));
+        let taken = |name: &String| {
+            name.starts_with(kind) && !expected.iter().any(|(_, t)| t.contains_key(name))
+        };
         let part = fixture.floats.iter().filter(|(name, _)| taken(name));
         expected.push((kind, part.map(|(name, tensor)| (name.clone(), tensor.clone())).collect()));
     }
     let [losses, gradients, weights] = tolerances;
     let mut problems = Vec::new();
-    for ((kind, mut expected), tolerance) in expected.into_iter().zip([gradients, weights, losses]) {
+    for ((kind, mut expected), tolerance) in expected.into_iter().zip([gradients, weights, losses])
+    {
         if kind.is_empty() {
             // What goes in, and what follows from the rest.
             for name in ["gumbel", "learning_rate", "log_odds"] {
@@ -100,7 +111,9 @@ fn check(folder: &Path, device: &Device, tolerances: [Tolerance; 3]) -> Vec<Stri
             }
         }
         let other = |name: &String| name.starts_with("grad.") || name.starts_with("step.");
-        let found = found.iter().filter(|(name, _)| name.starts_with(kind) && (!kind.is_empty() || !other(name)));
+        let found = found
+            .iter()
+            .filter(|(name, _)| name.starts_with(kind) && (!kind.is_empty() || !other(name)));
         let found = found.map(|(name, tensor)| (name.clone(), tensor.clone())).collect();
         problems.extend(compare(folder, &found, &expected, tolerance));
     }
@@ -124,10 +137,15 @@ fn train(
         let part = fixture.nth(step);
         let (batch, totals) = batch(&part, config, device);
         let noise = fixture.floats.get("gumbel").map_or_else(
-            || Tensor::zeros([batch.weights.dims().iter().product(), vocab_size], &device.clone().inner()),
+            || {
+                Tensor::zeros(
+                    [batch.weights.dims().iter().product(), vocab_size],
+                    &device.clone().inner(),
+                )
+            },
             |gumbel| nth(gumbel, step, &device.clone().inner()),
         );
-        let pass = pass(&network, config, &batch, totals, Noise::Given(noise));
+        let pass = pass(&network, config, &batch, totals, Noise::Given(Box::new(noise)));
         check_draws(&pass, &part, config, folder, step);
         let backward = pass.backward.expect("there is a loss").backward();
         let grads = GradientsParams::from_grads(backward, &network);
@@ -164,20 +182,28 @@ fn check_draws(pass: &Pass, part: &Fixture, config: &PretrainConfig, folder: &Pa
         return;
     };
     let place = format!("{}, step {step}", folder.display());
-    let ids = |tensor: Tensor<2, Int>| {
-        tensor.into_data().convert::<i32>().try_into_vec::<i32>().unwrap()
-    };
+    let ids =
+        |tensor: Tensor<2, Int>| tensor.into_data().convert::<i32>().try_into_vec::<i32>().unwrap();
     let drawn = ids(pass.samples.clone());
-    let used: Vec<i32> =
-        drawn.iter().zip(&part.integers["weights"].values).map(|(id, weight)| id * weight).collect();
+    let used: Vec<i32> = drawn
+        .iter()
+        .zip(&part.integers["weights"].values)
+        .map(|(id, weight)| id * weight)
+        .collect();
     assert_eq!(used, part.integers["sampled"].values, "samples of {place}");
     let labels = ids(detection.is_replaced.clone().int());
     assert_eq!(labels, part.integers["is_replaced"].values, "labels of {place}");
 }
 
-fn network(folder: &Path, config: &PretrainConfig, vocab_size: usize, device: &Device) -> Pretraining {
+fn network(
+    folder: &Path,
+    config: &PretrainConfig,
+    vocab_size: usize,
+    device: &Device,
+) -> Pretraining {
     let weights = Fixture::read(&folder.join("model.safetensors")).floats;
-    let network = Pretraining::with_weights(config, vocab_size, "fixture", weights, device).unwrap();
+    let network =
+        Pretraining::with_weights(config, vocab_size, "fixture", weights, device).unwrap();
     if device.is_autodiff() { network.train() } else { network }
 }
 
@@ -263,4 +289,3 @@ fn nth(all: &HostTensor, index: usize, device: &Device) -> Tensor<2> {
 fn integer(value: &Value) -> usize {
     value.as_u64().unwrap() as usize
 }
-
