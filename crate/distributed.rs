@@ -16,7 +16,6 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
 
 use crate::error::{Error, Result};
-use crate::pretrain::batch::Totals;
 
 /// What launchers tell every rank of the number of ranks: Open MPI's mpirun; those of MPICH and
 /// Intel MPI; Slurm's srun.
@@ -80,25 +79,6 @@ impl World {
         if self.size > 1 { link::any(here) } else { here }
     }
 
-    pub(crate) fn sum_totals(&self, totals: &mut Totals) {
-        let Totals { examples, tokens, drawn, candidates } = *totals;
-        let mut sums = [examples, tokens, drawn, candidates];
-        self.sum(&mut sums);
-        let [examples, tokens, drawn, candidates] = sums;
-        *totals = Totals { examples, tokens, drawn, candidates };
-    }
-
-    /// `steps` are gen_loss, disc_loss and grad_norm of some updates: `[updates, 3]`. The norm is
-    /// that of the summed gradients already, and stays.
-    pub(crate) fn sum_losses(&self, steps: &mut [f32]) {
-        let losses = |steps: &[f32]| steps.chunks(3).flat_map(|step| [step[0], step[1]]).collect();
-        let mut sums: Vec<f32> = losses(steps);
-        self.sum(&mut sums);
-        for (step, sums) in steps.chunks_mut(3).zip(sums.chunks(2)) {
-            step[..2].copy_from_slice(sums);
-        }
-    }
-
     /// Every rank gives its share of the gradients and gets their sum.
     ///
     /// # Errors
@@ -135,7 +115,8 @@ impl World {
         Ok(Tensor::from_data(TensorData::new(values, [length]), &device))
     }
 
-    fn sum<T: link::Number>(&self, values: &mut [T]) {
+    /// Replaces each value by its sum over all ranks.
+    pub(crate) fn sum<T: link::Number>(&self, values: &mut [T]) {
         if self.size > 1 {
             link::sum(values);
         }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Does replaced-token detection beat masked language modelling at the same compute? The runs behind docs/results.md.
+"""Does replaced-token detection beat masked language modelling at the same compute? (docs/results.md)
 
-    python3 docs/experiments.py --electra PATH --data SHARDS --work FOLDER [--threads N] [--only pretrain|finetune|table]
+    python3 docs/experiments.py --electra PATH --data SHARDS --work FOLDER [--steps N] [--seeds N] [--threads N] [--only PART]
 
 SHARDS is what `electra prepare` made of the default corpus. Every run is kept in FOLDER and not repeated, so the script can
 be stopped and started. Python 3 alone; nothing is downloaded.
@@ -25,11 +25,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # A body that learns something within minutes on one core.
 BODY = ["embedding_size=64", "hidden_size=64", "num_hidden_layers=2", "num_attention_heads=2", "generator_hidden_size=0.5"]
-STEPS = 3000  # of rtd; the others get as many as cost the same
 BUDGETS = [0.25, 0.5, 1.0]
 OBJECTIVES = {"rtd": [], "mlm": ["objective=mlm"], "masked": ["disc_on_masked_only=true"]}
 MODEL = {"rtd": "discriminator", "mlm": "generator", "masked": "discriminator"}
-SEEDS = range(5)
 TASKS = {
     "topic": "--epochs 1 --batch-size 16 --max-seq-length 48 --learning-rate 1e-3",
     "spam": "--epochs 1 --batch-size 16 --max-seq-length 64 --learning-rate 1e-3",
@@ -66,9 +64,9 @@ def gflop(lines):
 def steps_of(options, name):
     """As many steps as cost what rtd's cost, a multiple of four."""
     if name == "rtd":
-        return STEPS
+        return options.steps
     cost = {each: gflop(pretrain(options, f"{each}-cost", 4, "eval_batches=1")) for each in ("rtd", name)}
-    return round(STEPS * cost["rtd"] / cost[name] / 4) * 4
+    return round(options.steps * cost["rtd"] / cost[name] / 4) * 4
 
 
 def model(options, name, budget):
@@ -98,12 +96,12 @@ def finetune(options, name, budget, task, seed):
 
 
 def table(options):
-    total = STEPS * gflop(pretrain(options, "rtd", STEPS)) / 1e3
+    total = options.steps * gflop(pretrain(options, "rtd", options.steps)) / 1e3
     print("| pre-trained by | TFLOP | " + " | ".join(TASKS) + " |\n|---|---:|" + "---|" * len(TASKS))
     for name, budget in cells():
         row = [name, f"{total * budget:.0f}"]
         for task in TASKS:
-            scores = sorted(finetune(options, name, budget, task, seed) for seed in SEEDS)
+            scores = sorted(finetune(options, name, budget, task, seed) for seed in range(options.seeds))
             row.append(f"{statistics.median(scores):.3f} ({scores[0]:.3f} to {scores[-1]:.3f})")
         print("| " + " | ".join(row) + " |")
 
@@ -113,6 +111,8 @@ def main():
     parser.add_argument("--electra", default="electra")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=3000, help="of rtd, a multiple of four; the others get as many as cost the same")
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="runs at once, one core each")
     parser.add_argument("--only", choices=["pretrain", "finetune", "table"])
     options = parser.parse_args()
@@ -121,7 +121,7 @@ def main():
         if options.only in (None, "pretrain"):
             list(pool.map(lambda name: pretrain(options, name, steps_of(options, name)), OBJECTIVES))
         if options.only in (None, "finetune"):
-            jobs = [(*cell, task, seed) for seed in SEEDS for cell in cells() for task in TASKS]
+            jobs = [(*cell, task, seed) for seed in range(options.seeds) for cell in cells() for task in TASKS]
             list(pool.map(lambda job: finetune(options, *job), jobs))
     if options.only in (None, "table"):
         table(options)

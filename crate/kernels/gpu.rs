@@ -8,7 +8,7 @@ use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
 use super::dropout::{Drop, DropoutOps};
-use super::noise::NoiseOps;
+use super::noise::{NoiseOps, SMALL};
 use super::optimizer::{AdamFactors, OptimizerOps, PARTIAL_SUMS};
 
 #[cube(launch)]
@@ -87,8 +87,10 @@ fn add_gumbel_kernel(logits: &mut Tensor<f32>, columns: u32, seed: u32, first_ro
     let (row, column) = (i as u32 / columns, i as u32 % columns);
     let key = mix(seed ^ mix(first_row + row));
     let bits = mix(key + column) >> 9;
-    let uniform = (bits as f32 + 0.5) / 8388608.0;
-    logits[i] -= (-(uniform.ln())).ln();
+    let v = (bits as f32 + 0.5) / 8388608.0;
+    let series = v * (1.0 + v * (0.5 + v * (0.33333334 + v * 0.25)));
+    let exponential = select(v < comptime!(SMALL), series, -((1.0 - v).ln()));
+    logits[i] -= exponential.ln();
 }
 
 /// `dropout.rs` has the same in plain Rust.

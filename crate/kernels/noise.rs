@@ -45,10 +45,21 @@ fn row_key(seed: u32, row: u32) -> u32 {
 }
 
 fn gumbel(key: u32, column: u32) -> f32 {
-    // 23 bits and a half: never 0 and never 1, which have no logarithm to speak of.
-    let uniform = ((mix(key.wrapping_add(column)) >> 9) as f32 + 0.5) / (1 << 23) as f32;
-    -(-uniform.ln()).ln()
+    // 23 bits and a half: never 0 and never 1.
+    let v = ((mix(key.wrapping_add(column)) >> 9) as f32 + 0.5) / (1 << 23) as f32;
+    -exponential(v).ln()
 }
+
+/// `-ln(1 - v)`. Near 1 a GPU's logarithm is good to some 2^-21 only, which is more than the
+/// logarithm itself where the noise is largest; there the first terms of the series are exact.
+fn exponential(v: f32) -> f32 {
+    match v < SMALL {
+        true => v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25))),
+        false => -(1.0 - v).ln(),
+    }
+}
+
+pub(super) const SMALL: f32 = 1.0 / 64.0;
 
 /// Spreads every bit of the input over the whole output.
 #[inline(always)]

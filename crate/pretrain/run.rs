@@ -154,8 +154,8 @@ impl Run {
     pub async fn step(&mut self) -> Result<Option<LoggedStep>> {
         let parts = self.next_examples()?;
         let special = self.corpus.index.settings.special;
-        let mut totals = Totals::of(parts.iter().flat_map(|(_, part)| part), special);
-        self.world.sum_totals(&mut totals);
+        let own = Totals::of(parts.iter().flat_map(|(_, part)| part), special);
+        let totals = self.sum_totals(own);
         let (losses, grads) = self.gradients(parts, totals);
         let network = self.network.take().expect("a network is there between updates");
         let grads = self.world.sum_gradients(&network, grads).await?;
@@ -167,6 +167,24 @@ impl Run {
         self.counters.tokens += totals.tokens as u64;
         let due = self.counters.step.is_multiple_of(self.config.log_every) || self.is_done();
         if due { self.log().await.map(Some) } else { Ok(None) }
+    }
+
+    /// What the losses are means over, on all ranks.
+    fn sum_totals(&self, own: Totals) -> Totals {
+        let mut sums = [own.examples, own.tokens, own.drawn, own.candidates];
+        self.world.sum(&mut sums);
+        let [examples, tokens, drawn, candidates] = sums;
+        Totals { examples, tokens, drawn, candidates }
+    }
+
+    /// Sums the losses of some updates over all ranks. The gradient norm that follows each pair is
+    /// that of the summed gradients already.
+    fn sum_losses(&self, updates: &mut [f32]) {
+        let mut sums: Vec<f32> = updates.chunks(3).flat_map(|l| [l[0], l[1]]).collect();
+        self.world.sum(&mut sums);
+        for (update, sums) in updates.chunks_mut(3).zip(sums.chunks(2)) {
+            update[..2].copy_from_slice(sums);
+        }
     }
 
     /// The examples of this rank's share, in the parts that go through the network at once, each
@@ -266,7 +284,7 @@ impl Run {
         let data = Tensor::cat(std::mem::take(&mut self.unread), 0).into_data_async().await;
         let data = data.map_err(|e| Error::new("reading the loss back", format!("{e:?}")))?;
         let mut values = data.try_into_vec::<f32>().expect("losses are f32");
-        self.world.sum_losses(&mut values);
+        self.sum_losses(&mut values);
         for (step, losses) in (first..).zip(values.chunks(3)) {
             if losses.iter().any(|value| !value.is_finite()) {
                 return Err(not_a_number(step));
