@@ -117,9 +117,11 @@ def main():
     parser.add_argument("--only", choices=["pretrain", "finetune", "table"])
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)
+    model(options, "untrained", 0.0)  # here, so that no two runs make it at once
+    steps = {name: steps_of(options, name) for name in OBJECTIVES}
     with ThreadPoolExecutor(options.threads) as pool:
         if options.only in (None, "pretrain"):
-            list(pool.map(lambda name: pretrain(options, name, steps_of(options, name)), OBJECTIVES))
+            list(pool.map(lambda name: pretrain(options, name, steps[name]), OBJECTIVES))
         if options.only in (None, "finetune"):
             jobs = [(*cell, task, seed) for seed in range(options.seeds) for cell in cells() for task in TASKS]
             list(pool.map(lambda job: finetune(options, *job), jobs))
