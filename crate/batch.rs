@@ -5,8 +5,72 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use crate::model::Inputs;
 use crate::tokenizer::Encoding;
 
+/// What an example teaches.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub enum Target {
+    /// Nothing: it is there to be predicted.
+    #[default]
+    Nothing,
+    /// The index of a class.
+    Class(usize),
+    /// For every label whether it is one of the text's.
+    Classes(Vec<bool>),
+    Value(f32),
+    /// For every token the index of its label, where it has one.
+    Tokens(Vec<Option<usize>>),
+    /// The first and the last token of an answer.
+    Span(usize, usize),
+}
+
+impl Target {
+    /// How many terms this example adds to a loss that is their mean.
+    pub fn terms(&self) -> usize {
+        match self {
+            Target::Nothing => 0,
+            Target::Class(_) | Target::Value(_) | Target::Span(..) => 1,
+            Target::Classes(labels) => labels.len(),
+            Target::Tokens(labels) => labels.iter().flatten().count(),
+        }
+    }
+
+    /// Into a row of zeros; `labels` is what a head gives for one text or one token.
+    fn write(&self, row: &mut [f32], labels: usize) {
+        match self {
+            Target::Nothing => {}
+            Target::Class(class) => row[*class] = 1.0,
+            Target::Value(value) => row[0] = *value,
+            Target::Classes(own) => {
+                row.iter_mut().zip(own).for_each(|(cell, own)| *cell = f32::from(u8::from(*own)));
+            }
+            Target::Tokens(tokens) => {
+                let labelled = tokens.iter().enumerate().filter_map(|(t, own)| Some((t, (*own)?)));
+                labelled.for_each(|(token, label)| row[token * labels + label] = 1.0);
+            }
+            Target::Span(start, end) => {
+                row[start * labels] = 1.0;
+                row[end * labels + 1] = 1.0;
+            }
+        }
+    }
+}
+
+/// The logits that a head gives one example.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Width {
+    /// For the text, or for each of its tokens.
+    pub labels: usize,
+    pub per_token: bool,
+}
+
+impl Width {
+    /// For `seq` tokens.
+    pub fn of(self, seq: usize) -> usize {
+        if self.per_token { seq * self.labels } else { self.labels }
+    }
+}
+
 /// One encoded example.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Features {
     /// The row it came from, as its reader counts it.
     pub row: usize,
@@ -14,22 +78,21 @@ pub struct Features {
     pub token_type_ids: Vec<u32>,
     /// 1 on real tokens.
     pub attention_mask: Vec<u32>,
-    pub label: Option<usize>,
+    pub target: Target,
 }
 
 impl Features {
-    pub fn new(row: usize, encoding: &Encoding, label: Option<usize>) -> Self {
+    pub fn new(row: usize, encoding: &Encoding, target: Target) -> Self {
         Features {
             row,
             input_ids: encoding.input_ids.clone(),
             token_type_ids: encoding.token_type_ids.clone(),
             attention_mask: vec![1; encoding.input_ids.len()],
-            label,
+            target,
         }
     }
 
-    /// Without padding.
-    pub fn tokens(&self) -> usize {
+    fn tokens(&self) -> usize {
         self.attention_mask.iter().filter(|mask| **mask != 0).count()
     }
 }
@@ -38,9 +101,11 @@ impl Features {
 #[derive(Debug, Clone)]
 pub struct Batch {
     pub inputs: Inputs,
-    /// One row an example with a 1 at its class, all 0 where there is no label:
-    /// `[batch, num_labels]`.
+    /// What the logits should be, laid out as they are; a 1 at a class, all 0 where there is no
+    /// label: `[batch, width]`.
     pub targets: Tensor<2>,
+    /// 1 for an example, 0 for a row of padding: `[batch, 1]`.
+    pub is_real: Tensor<2>,
     /// Examples in it; rows beyond are padding that weighs nothing.
     pub examples: usize,
     /// Tokens in it, without padding.
@@ -92,20 +157,28 @@ pub fn pad_to(examples: &[&Features], rows: usize, seq: usize, device: &Device) 
 /// Pads labelled examples as [`pad`] does, and makes their targets.
 ///
 /// # Shapes
-/// - targets: `[rows, num_labels]`
+/// - targets: `[rows, width]`, is_real: `[rows, 1]`
 pub fn collate(
     examples: &[&Features],
     rows: usize,
     max_seq_length: usize,
-    num_labels: usize,
+    width: Width,
     device: &Device,
 ) -> Batch {
-    let mut targets = vec![0f32; rows * num_labels];
-    let labels = examples.iter().enumerate().filter_map(|(r, e)| e.label.map(|label| (r, label)));
-    labels.for_each(|(r, label)| targets[r * num_labels + label] = 1.0);
+    let inputs = pad(examples, rows, max_seq_length, device);
+    let [_, seq] = inputs.input_ids.dims();
+    let columns = width.of(seq);
+    let mut targets = vec![0f32; rows * columns];
+    for (example, row) in examples.iter().zip(targets.chunks_mut(columns)) {
+        example.target.write(row, width.labels);
+    }
+    let is_real = (0..rows).map(|row| f32::from(u8::from(row < examples.len())));
+    let tensor =
+        |values, columns| Tensor::from_data(TensorData::new(values, [rows, columns]), device);
     Batch {
-        inputs: pad(examples, rows, max_seq_length, device),
-        targets: Tensor::from_data(TensorData::new(targets, [rows, num_labels]), device),
+        inputs,
+        targets: tensor(targets, columns),
+        is_real: tensor(is_real.collect(), 1),
         examples: examples.len(),
         tokens: examples.iter().map(|e| e.tokens()).sum(),
     }
@@ -123,7 +196,7 @@ mod tests {
             input_ids,
             token_type_ids: zeros,
             attention_mask: ones,
-            label: Some(label),
+            target: Target::Class(label),
         }
     }
 
@@ -137,7 +210,8 @@ mod tests {
     #[test]
     fn rows_beyond_the_examples_weigh_nothing() {
         let (a, b) = (features(3, 1), features(9, 0));
-        let batch = collate(&[&a, &b], 4, 128, 2, &Device::flex());
+        let batch =
+            collate(&[&a, &b], 4, 128, Width { labels: 2, per_token: false }, &Device::flex());
         assert_eq!(batch.inputs.input_ids.dims(), [4, 16]);
         assert_eq!((batch.examples, batch.tokens), (2, 12));
         let mask =

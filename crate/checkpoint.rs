@@ -16,6 +16,7 @@ use rand_chacha::ChaCha8Rng;
 pub use safetensors::Dtype;
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+use serde::{Deserialize, Serialize};
 
 use crate::config::ElectraConfig;
 use crate::error::{Error, Result};
@@ -78,7 +79,7 @@ pub fn load_body(
     let model = Electra::new(&config, architecture, device);
     let allowed = |name: &str| !name.starts_with("electra.");
     let std = config.initializer_range;
-    let fresh = Fresh { seed, std, position_std: std, init: Init::Transformers, allowed };
+    let fresh = Fresh { seed, std, init: Init::Transformers, allowed };
     let model = fill(model, &mut weights, Some(fresh))?;
     weights.finish()?;
     let mut note = format!("the {} head is fresh (seed {seed})", architecture.name(&config));
@@ -96,7 +97,7 @@ pub fn fresh(
     device: &Device,
 ) -> Electra {
     let std = config.initializer_range;
-    let fresh = Fresh { seed, std, position_std: std, init: Init::Transformers, allowed: |_| true };
+    let fresh = Fresh { seed, std, init: Init::Transformers, allowed: |_| true };
     draw_all(Electra::new(config, architecture, device), fresh)
 }
 
@@ -334,22 +335,25 @@ impl ModuleVisitor for Collect<'_> {
 #[derive(Clone, Copy)]
 pub(crate) struct Fresh {
     pub seed: u64,
+    /// Of a normal draw.
     pub std: f64,
-    /// Of the position embeddings.
-    pub position_std: f64,
     pub init: Init,
     /// By name: may this one be missing in the file?
     pub allowed: fn(&str) -> bool,
 }
 
 /// Whose rules the matrices are drawn by.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Init {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Init {
     /// A normal draw for all.
     Transformers,
     /// google-research/electra: normal but cut off at two standard deviations; Glorot's uniform
     /// draw where its code leaves TensorFlow's default.
     Original,
+    /// What comes out of a matrix is as large as what goes in, and positions are waves, so that
+    /// what is learned of one place holds for the next: a narrow network learns sooner.
+    FanIn,
 }
 
 /// The matrices of [`Init::Original`] with Glorot's draw.
@@ -362,6 +366,7 @@ impl Fresh {
         let count = shape.iter().product();
         let mut rng = ChaCha8Rng::seed_from_u64(stream(self.seed, name, 0));
         let original = self.init == Init::Original;
+        let fan_in = self.init == Init::FanIn;
         match field {
             "gamma" => vec![1.0; count],
             "beta" | "bias" => vec![0.0; count],
@@ -370,16 +375,31 @@ impl Fresh {
                 let limit = (6.0 / (shape[0] + shape[1]) as f64).sqrt();
                 (0..count).map(|_| ((2.0 * unit(&mut rng) - 1.0) * limit) as f32).collect()
             }
+            _ if fan_in && name.ends_with("position_embeddings.weight") => {
+                waves(shape[0], shape[1], self.std)
+            }
             _ => {
+                let is_table = name.ends_with("_embeddings.weight");
+                let std = if fan_in && !is_table { (shape[1] as f64).powf(-0.5) } else { self.std };
                 let reach = if original { 2.0 } else { f64::INFINITY };
                 let mut draws = std::iter::repeat_with(|| normal(&mut rng));
                 let mut draw = || draws.find(|x| x.abs() <= reach).expect("there is no end");
-                let position = name.ends_with("position_embeddings.weight");
-                let std = if position { self.position_std } else { self.std };
                 (0..count).map(|_| (draw() * std) as f32).collect()
             }
         }
     }
+}
+
+/// Sines and cosines of wavelengths from 6 to 600 places with that standard deviation,
+/// `[positions, width]` (Vaswani et al. 2017, section 3.5, with shorter waves).
+fn waves(positions: usize, width: usize, std: f64) -> Vec<f32> {
+    let pairs = width.div_ceil(2);
+    let wave = |position: usize, column: usize| {
+        let angle = position as f64 * 100f64.powf(-((column / 2) as f64) / pairs as f64);
+        let value = if column % 2 == 0 { angle.sin() } else { angle.cos() };
+        (value * std * std::f64::consts::SQRT_2) as f32
+    };
+    (0..positions).flat_map(|p| (0..width).map(move |c| wave(p, c))).collect()
 }
 
 /// Between 0 and 1, and neither of them.

@@ -13,14 +13,16 @@ use clap::{Parser, Subcommand};
 use electra::checkpoint::{self, ModelFiles};
 use electra::config::ElectraConfig;
 use electra::corpus::input::Found;
-use electra::dataset::{ColumnChoice, Table, read_table};
+use electra::dataset::{ColumnChoice, Kind};
 use electra::device::{self, Picked};
 use electra::error::{Error, Result};
-use electra::finetune::check_length;
+use electra::finetune::{Source, check_length};
 use electra::heads::num_labels;
 use electra::self_test::self_test;
+use electra::tasks::Reading;
 use electra::train::FinetuneConfig;
 use serde::Serialize;
+use serde_json::json;
 
 mod bench;
 mod convert;
@@ -82,12 +84,16 @@ struct ColumnArgs {
     /// The column with the label
     #[arg(long, value_name = "C")]
     label_column: Option<String>,
+    /// Columns of 0 and 1, one for each label of a multi-label task
+    #[arg(long, value_name = "C,C,..", value_delimiter = ',')]
+    label_columns: Vec<String>,
 }
 
 impl ColumnArgs {
-    fn choice(&self) -> ColumnChoice {
+    fn reading(&self) -> Reading {
         let (text, pair) = (self.text_column.clone(), self.pair_column.clone());
-        ColumnChoice { text, pair, label: self.label_column.clone() }
+        let columns = ColumnChoice { text, pair, label: self.label_column.clone() };
+        Reading { columns, label_columns: self.label_columns.clone() }
     }
 }
 
@@ -149,16 +155,6 @@ fn class_names(config: &ElectraConfig) -> Vec<String> {
     config.labels().unwrap_or_else(numbered)
 }
 
-/// What the logits of a classification head stand for, in the words of transformers.
-fn problem_type(config: &ElectraConfig) -> &'static str {
-    match config.problem_type.as_deref() {
-        Some("multi_label_classification") => "multi_label_classification",
-        Some("regression") => "regression",
-        _ if num_labels(config) == 1 => "regression",
-        _ => "single_label_classification",
-    }
-}
-
 fn read_model(path: &Path) -> Result<ModelFiles> {
     checkpoint::read_folder(path).map_err(|error| at(path, error))
 }
@@ -180,8 +176,15 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
-fn read_rows(path: &Path) -> Result<Table> {
-    read_table(&path.display().to_string(), &read_file(path)?)
+fn read_source(path: &Path) -> Result<Source> {
+    Ok(Source { name: path.display().to_string(), bytes: read_file(path)? })
+}
+
+/// A task by its name.
+fn parse_task(name: &str) -> std::result::Result<Kind, String> {
+    serde_json::from_value(json!(name)).map_err(|_| {
+        "there are classification, multi-label, regression, tagging and question-answering".into()
+    })
 }
 
 /// `-` or nothing is standard input. A byte order mark is no part of the text.

@@ -43,6 +43,12 @@ pub struct ElectraConfig {
     /// Ours: which classification head the weights are for.
     #[serde(skip_serializing_if = "ClassificationHead::is_huggingface")]
     pub classification_head: ClassificationHead,
+    /// Ours: the scores that a regression's 0 and 1 stand for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score_range: Option<(f64, f64)>,
+    /// Ours: above it, the score of "no answer" means that there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_answer_threshold: Option<f64>,
     /// Ours: the weights are as drawn, never trained.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub untrained: bool,
@@ -126,6 +132,8 @@ impl Default for ElectraConfig {
             label2id: None,
             problem_type: None,
             classification_head: ClassificationHead::Huggingface,
+            score_range: None,
+            no_answer_threshold: None,
             untrained: false,
             objective: None,
             other: Map::new(),

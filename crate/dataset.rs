@@ -1,8 +1,8 @@
 //! Labelled files as people have them to typed examples.
 //!
-//! Bytes -> [`Table`] -> [`Columns`] -> [`Classification`] -> training and evaluation set. A row
-//! that cannot be used becomes a [`Problem`] with its number and the reason; nothing but blank
-//! lines is dropped without one.
+//! Bytes -> [`Table`] -> [`Columns`] -> [`Classification`] -> training and evaluation set, and
+//! likewise for the other tasks, a file each. A row that cannot be used becomes a [`Problem`] with
+//! its number and the reason; nothing but blank lines is dropped without one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -13,10 +13,21 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 
+pub mod glue;
+mod kind;
+mod multi_label;
+mod questions;
+mod scores;
 mod table;
+mod words;
 
+pub use kind::{Kind, detect};
+pub use multi_label::{MultiExample, MultiLabel, multi_label, split_multi_label};
+pub use questions::{Answer, Question, Questions, read_questions, split_questions};
+pub use scores::{Regression, ScoredExample, choose_score_columns, regression, split_regression};
 pub use table::{Format, Problem, Row, Table, read_table};
 use table::{LABELS, PAIRS, TEXTS, is_number};
+pub use words::{Sentence, Tagging, read_tagging, split_tagging};
 
 /// The columns that are used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -147,7 +158,7 @@ fn require_column(table: &Table, name: &str) -> Result<usize> {
     })
 }
 
-fn listed(names: &[String]) -> String {
+pub(crate) fn listed(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -190,12 +201,17 @@ pub fn classification(
         }
     }
     skipped.sort_by_key(|problem| problem.row);
-    match (examples.is_empty(), skipped.first()) {
+    require_usable("examples", examples.is_empty(), &skipped)?;
+    Ok(Classification { examples, labels, skipped })
+}
+
+fn require_usable(place: &str, is_empty: bool, skipped: &[Problem]) -> Result<()> {
+    match (is_empty, skipped.first()) {
         (true, Some(Problem { row, reason })) => {
             let problem = format!("none of the {} rows can be used", skipped.len());
-            Err(Error::new("examples", problem).fix(format!("Row {row}, for example: {reason}.")))
+            Err(Error::new(place, problem).fix(format!("Row {row}, for example: {reason}.")))
         }
-        _ => Ok(Classification { examples, labels, skipped }),
+        _ => Ok(()),
     }
 }
 
@@ -226,7 +242,7 @@ impl Places {
         let label = match self.label {
             Some(place) => {
                 let name = filled(row, place, "label")?.trim();
-                Some(*known.get(name).ok_or_else(|| format!("unknown label {name:?}"))?)
+                Some(*known.get(name).ok_or_else(|| format!("unknown label {}", excerpt(name)))?)
             }
             None => None,
         };
@@ -248,8 +264,10 @@ impl Places {
         let column = format!("label column {:?}", table.columns[label]);
         match labels.len() {
             0 => Err(Error::new(column, "no row has both a text and a label")),
-            1 => Err(Error::new(column, format!("every row has the label {:?}", labels[0]))
-                .fix("Give rows of at least two labels, or choose another column.")),
+            1 => {
+                Err(Error::new(column, format!("every row has the label {}", excerpt(&labels[0])))
+                    .fix("Give rows of at least two labels, or choose another column."))
+            }
             many if many > 50 && many * 2 > names.len() => {
                 Err(Error::new(column, format!("{many} different labels in {} rows", names.len()))
                     .fix("Choose the column whose values repeat."))
@@ -262,6 +280,19 @@ impl Places {
 fn filled<'a>(row: &'a Row, place: usize, what: &str) -> std::result::Result<&'a str, String> {
     let cell = row.cells[place].as_deref().filter(|cell| !cell.trim().is_empty());
     cell.ok_or_else(|| format!("the {what} is empty"))
+}
+
+/// What the functions that take a [`Table`] leave to their caller: the name of its file.
+pub fn in_file(name: &str, error: Error) -> Error {
+    Error { place: format!("{name}, {}", error.place), ..error }
+}
+
+/// The text in quotes, cut where it is long.
+fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
 }
 
 fn sorted_labels(names: &[&str]) -> Vec<String> {
@@ -291,34 +322,48 @@ pub fn train_eval_split(
     fraction: f64,
     seed: u64,
 ) -> (Classification, Classification) {
-    let fraction = fraction.clamp(0.0, 1.0);
     let mut by_label: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
     for (index, example) in set.examples.iter().enumerate() {
         by_label.entry(example.label).or_default().push(index);
     }
-    let mut groups: Vec<_> = by_label.into_values().collect();
+    let (kept, held_out) = part(set.examples, by_label.into_values().collect(), fraction, seed);
+    let Classification { labels, skipped, .. } = set;
+    let eval = Classification { examples: held_out, labels: labels.clone(), skipped: vec![] };
+    (Classification { examples: kept, labels, skipped }, eval)
+}
+
+/// Draws `fraction` of each group of indices and takes those examples out; both parts keep their
+/// order.
+fn part<T>(
+    examples: Vec<T>,
+    mut groups: Vec<Vec<usize>>,
+    fraction: f64,
+    seed: u64,
+) -> (Vec<T>, Vec<T>) {
     let shares = held_out(&groups.iter().map(Vec::len).collect::<Vec<_>>(), fraction);
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let mut is_held_out = vec![false; set.examples.len()];
+    let mut is_held_out = vec![false; examples.len()];
     for (group, share) in groups.iter_mut().zip(shares) {
         group.shuffle(&mut random);
         group[..share].iter().for_each(|&index| is_held_out[index] = true);
     }
-    let Classification { examples, labels, skipped } = set;
     let (held_out, kept): (Vec<_>, Vec<_>) =
         examples.into_iter().zip(is_held_out).partition(|(_, held_out)| *held_out);
-    let part = |examples: Vec<(Example, bool)>, skipped| Classification {
-        examples: examples.into_iter().map(|(example, _)| example).collect(),
-        labels: labels.clone(),
-        skipped,
-    };
-    (part(kept, skipped), part(held_out, vec![]))
+    let examples = |part: Vec<(T, bool)>| part.into_iter().map(|(example, _)| example).collect();
+    (examples(kept), examples(held_out))
+}
+
+/// [`part`] with every example in one group.
+fn part_evenly<T>(examples: Vec<T>, fraction: f64, seed: u64) -> (Vec<T>, Vec<T>) {
+    let everything = (0..examples.len()).collect();
+    part(examples, vec![everything], fraction, seed)
 }
 
 /// How many of each group are held out: the whole part of their share first, then one more for
 /// those whose share was cut most, until the total is right. Small sets of many labels thus get an
 /// evaluation set, too.
 fn held_out(sizes: &[usize], fraction: f64) -> Vec<usize> {
+    let fraction = fraction.clamp(0.0, 1.0);
     let share = |group: usize| sizes[group] as f64 * fraction;
     let limit = |group: usize| sizes[group].saturating_sub(1);
     let mut held_out: Vec<_> =

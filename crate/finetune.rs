@@ -8,12 +8,11 @@ use serde_json::Value;
 use crate::checkpoint::{self, ModelFiles};
 use crate::config::ElectraConfig;
 use crate::dataset::{
-    Classification, ColumnChoice, Columns, Example, Format, Problem, Table, choose_columns,
-    classification, label_counts, train_eval_split,
+    Classification, ColumnChoice, Columns, Example, Format, Kind, Problem, Table, choose_columns,
+    classification, detect, label_counts,
 };
 use crate::error::{Error, Result};
-use crate::heads::Architecture;
-use crate::tasks::classification as task;
+use crate::tasks::{Encoded, Examples, Known, Reading, architecture, check_pairs, kind_of};
 use crate::tokenizer::{Tokenizer, Truncation};
 use crate::train::{FinetuneConfig, Trainer};
 
@@ -120,8 +119,12 @@ fn lengths(examples: &[Example], tokenizer: &Tokenizer, max_seq_length: usize) -
 /// What a run will do.
 #[derive(Debug, Clone, Serialize)]
 pub struct TrainPlan {
+    pub task: Kind,
+    /// Texts, sentences or questions.
     pub train_rows: usize,
     pub eval_rows: usize,
+    /// What the training rows come to once long ones are cut into windows.
+    pub train_windows: usize,
     /// Of the training rows.
     pub labels: Vec<LabelCount>,
     pub steps: usize,
@@ -132,8 +135,8 @@ pub struct TrainPlan {
     pub max_seq_length: usize,
     /// `file`, or `held-out` rows of the training file.
     pub eval_source: &'static str,
-    /// What always answering the most frequent training label would score.
-    pub majority_accuracy: f64,
+    /// What always answering the most frequent training label would score; of tags, word by word.
+    pub majority_accuracy: Option<f64>,
     pub skipped: Vec<Problem>,
     pub skipped_count: usize,
     pub notes: Vec<String>,
@@ -142,12 +145,14 @@ pub struct TrainPlan {
 /// The settings of a run: what to read, and how to train.
 #[derive(Debug, Clone, Default)]
 pub struct FinetuneOptions {
-    pub columns: ColumnChoice,
+    /// What the file looks like where absent.
+    pub task: Option<Kind>,
+    pub reading: Reading,
     pub config: FinetuneConfig,
 }
 
 impl FinetuneOptions {
-    /// Reads `{textColumn, pairColumn, labelColumn, epochs, batchSize, ..}`.
+    /// Reads `{task, textColumn, pairColumn, labelColumn, labelColumns, epochs, batchSize, ..}`.
     ///
     /// # Errors
     /// A key is unknown, or a value of the wrong kind.
@@ -157,10 +162,9 @@ impl FinetuneOptions {
             return Err(Error::new("options", "must be an object"));
         };
         options.retain(|_, value| !value.is_null());
-        if let Some(task) = options.remove("task").filter(|task| task != "classification") {
-            return Err(Error::new("task", format!("{task} is not known"))
-                .fix("There is \"classification\"."));
-        }
+        let task = options.remove("task").map(serde_json::from_value).transpose();
+        let task = task.map_err(|e| Error::new("task", e))?;
+        let label_columns = options.remove("labelColumns").map(serde_json::from_value).transpose();
         let mut text = |key: &str| match options.remove(key) {
             None => Ok(None),
             Some(value) => serde_json::from_value(value).map(Some).map_err(wrong),
@@ -170,9 +174,17 @@ impl FinetuneOptions {
             pair: text("pairColumn")?,
             label: text("labelColumn")?,
         };
+        let label_columns = label_columns.map_err(wrong)?.unwrap_or_default();
         let config = serde_json::from_value(Value::Object(options)).map_err(wrong)?;
-        Ok(FinetuneOptions { columns, config })
+        Ok(FinetuneOptions { task, reading: Reading { columns, label_columns }, config })
     }
+}
+
+/// A file that was read: its name and what it holds.
+#[derive(Debug, Clone)]
+pub struct Source {
+    pub name: String,
+    pub bytes: Vec<u8>,
 }
 
 /// A run that is ready to go.
@@ -184,132 +196,135 @@ pub struct Run {
     pub config: ElectraConfig,
 }
 
-/// Prepares everything for training a classifier.
+/// Prepares everything for fine-tuning.
 ///
 /// # Errors
 /// The data cannot be used, the model cannot be loaded, or a setting is out of range.
 pub fn start(
     files: &ModelFiles,
     tokenizer: &Tokenizer,
-    train: &Table,
-    eval: Option<&Table>,
-    options: FinetuneOptions,
+    train: &Source,
+    eval: Option<&Source>,
+    options: &FinetuneOptions,
     device: &Device,
 ) -> Result<Run> {
-    let FinetuneOptions { columns: choice, config: settings } = options;
+    let settings = &options.config;
     settings.check()?;
     let mut config = checkpoint::read_config(files)?;
     check_length(settings.max_seq_length, &config)?;
-    let own = own_labels(&config)?;
-    let (train_set, eval_set) = sets(train, eval, &choice, &settings, own)?;
+    let kind = match options.task {
+        Some(kind) => kind,
+        None => detect(&train.name, &train.bytes)?,
+    };
+    let known = Known::of(&config, kind)?;
+    let (train_set, eval_set) = sets(kind, train, eval, options, known)?;
+    let train_set = if settings.double_pairs { train_set.doubled() } else { train_set };
     check_pairs(&train_set, &config)?;
-    set_task(&mut config, &train_set.labels, settings.dropout);
-    let seed = settings.seed;
-    let loaded = load(files, config, &train_set.labels, seed, device)?;
-    let encode =
-        |set: &Classification| task::features(tokenizer, &set.examples, settings.max_seq_length);
-    let (train_features, eval_features) = (encode(&train_set)?, encode(&eval_set)?);
+    set_task(&mut config, &train_set, settings.dropout);
+    let loaded = load(files, config, &train_set, settings.seed, device)?;
+    let encode = |set: &Examples, for_training: bool| {
+        set.encode(tokenizer, &settings.windowing(), for_training)
+    };
+    let (train_encoded, eval_encoded) = (encode(&train_set, true)?, encode(&eval_set, false)?);
     check_vocabulary(tokenizer, &loaded.config)?;
-    let mut plan = plan(&train_set, &eval_set, eval.is_some(), &settings);
+    let mut plan = plan(&train_set, &train_encoded, &eval_set, eval.is_some(), settings);
     plan.notes = loaded.notes;
-    let trainer =
-        Trainer::new(settings, loaded.model, train_features, eval_set, eval_features, device)?;
+    let settings = settings.clone();
+    let features = train_encoded.features;
+    let trainer = Trainer::new(settings, loaded.model, features, eval_set, eval_encoded, device)?;
     Ok(Run { trainer, plan, config: loaded.config })
 }
 
-/// Training and evaluation rows with one set of labels.
+/// Training and evaluation examples with one set of labels.
 fn sets(
-    train: &Table,
-    eval: Option<&Table>,
-    choice: &ColumnChoice,
-    settings: &FinetuneConfig,
-    own: Option<Vec<String>>,
-) -> Result<(Classification, Classification)> {
-    let mut train_set = labelled(train, choice, None)?;
-    // Trained before on these labels: the weights of the head stand in the model's order.
-    let same = |own: &Vec<String>| {
-        own.len() == train_set.labels.len() && own.iter().all(|l| train_set.labels.contains(l))
+    kind: Kind,
+    train: &Source,
+    eval: Option<&Source>,
+    options: &FinetuneOptions,
+    known: Known,
+) -> Result<(Examples, Examples)> {
+    let read = |source: &Source, known: &Known| {
+        let examples = Examples::read(kind, &source.name, &source.bytes, &options.reading, known)?;
+        match examples.is_labelled() {
+            true => Ok(examples),
+            false => Err(Error::new(&source.name, "there are examples without a label")
+                .fix("Label them, or leave them out; electra predict takes unlabelled ones.")),
+        }
     };
-    if let Some(own) = own.filter(same) {
-        train_set = labelled(train, choice, Some(&own))?;
+    let mut train_set = read(train, &Known::default())?;
+    // Trained before on these labels: the weights of the head stand in the model's order.
+    if is_same(&known, &train_set.known()) {
+        train_set = read(train, &known)?;
     }
     let Some(eval) = eval else {
-        let sets = train_eval_split(train_set, settings.eval_fraction, settings.seed);
-        if sets.1.examples.is_empty() {
+        let FinetuneConfig { eval_fraction, seed, .. } = options.config;
+        let sets = train_set.split(eval_fraction, seed);
+        if sets.0.is_empty() || sets.1.is_empty() {
             return Err(Error::new(&train.name, "there are too few rows to hold some out")
                 .fix("Add rows, or give an evaluation file."));
         }
         return Ok(sets);
     };
-    let mut eval_set = labelled(eval, choice, Some(&train_set.labels))?;
-    for problem in &mut eval_set.skipped {
-        problem.reason = format!("{} ({})", problem.reason, eval.name);
-    }
+    let eval_set = read(eval, &train_set.known())?;
     Ok((train_set, eval_set))
 }
 
-/// The labelled rows of a table; `labels` as in [`classification`].
-///
-/// # Errors
-/// There is no label column, or no row can be used; the error names the file.
-pub fn labelled(
-    table: &Table,
-    choice: &ColumnChoice,
-    labels: Option<&[String]>,
-) -> Result<Classification> {
-    let inside = |e: Error| Error { place: format!("{}, {}", table.name, e.place), ..e };
-    let columns = choose_columns(table, choice).map_err(inside)?;
-    if columns.label.is_none() {
-        let problem = format!("no label column among {}", table.columns.join(", "));
-        return Err(Error::new(&table.name, problem)
-            .fix("Name it: --label-column, or labelColumn in the browser."));
+/// The same labels in any order, or any range where there is one already.
+fn is_same(known: &Known, found: &Known) -> bool {
+    match (&known.labels, &found.labels) {
+        (Some(known), Some(found)) => {
+            known.len() == found.len() && known.iter().all(|label| found.contains(label))
+        }
+        _ => known.range.is_some() && found.range.is_some(),
     }
-    classification(table, &columns, labels).map_err(inside)
 }
 
-/// The labels of a model that classifies already.
-fn own_labels(config: &ElectraConfig) -> Result<Option<Vec<String>>> {
-    let classifies = Architecture::of(config)? == Architecture::SequenceClassification;
-    Ok(config.labels().filter(|_| classifies))
-}
-
-/// # Errors
-/// There are pairs, and the model has an embedding for one segment only.
-pub fn check_pairs(set: &Classification, config: &ElectraConfig) -> Result<()> {
-    if config.type_vocab_size > 1 || set.examples.iter().all(|example| example.pair.is_none()) {
-        return Ok(());
-    }
-    Err(Error::new("config.json, type_vocab_size", "1: this model takes no pairs of texts")
-        .fix("Use single texts, or another model."))
-}
-
-/// The classifier to train: the folder's own where it has these labels, else a fresh head on
-/// its body.
+/// The network to train: the folder's own where it is for this task and these labels, else a
+/// fresh head on its body.
 fn load(
     files: &ModelFiles,
     config: ElectraConfig,
-    labels: &[String],
+    train: &Examples,
     seed: u64,
     device: &Device,
 ) -> Result<checkpoint::Loaded> {
     let before = checkpoint::read_config(files)?;
-    let architecture = Architecture::SequenceClassification;
-    let same_task =
-        Architecture::of(&before)? == architecture && before.labels().as_deref() == Some(labels);
-    if !same_task {
-        return checkpoint::load_body(files, config, architecture, seed, device);
+    let kind = train.kind();
+    let same =
+        kind_of(&before)? == Some(kind) && Known::of(&before, kind)?.labels == train.known().labels;
+    if !same {
+        return checkpoint::load_body(files, config, architecture(kind), seed, device);
     }
     let mut files = files.clone();
     // The same weights under the settings of this run.
     let config = ElectraConfig { architectures: before.architectures, ..config };
     files.insert("config.json".into(), config.to_json());
     let mut loaded = checkpoint::load(&files, device)?;
-    loaded.notes.push("training goes on from the model's own classifier".into());
+    loaded.notes.push(format!("training goes on from the model's own {} head", kind.name()));
     Ok(loaded)
 }
 
-fn set_task(config: &mut ElectraConfig, labels: &[String], dropout: Option<f64>) {
-    config.set_labels(labels);
+fn set_task(config: &mut ElectraConfig, train: &Examples, dropout: Option<f64>) {
+    config.score_range = None;
+    config.no_answer_threshold = None;
+    match (train.kind(), train.known()) {
+        (kind, Known { labels: Some(labels), .. }) => {
+            config.set_labels(&labels);
+            config.problem_type = match kind {
+                Kind::Classification => Some("single_label_classification".into()),
+                Kind::MultiLabel => Some("multi_label_classification".into()),
+                _ => None,
+            };
+        }
+        (Kind::Regression, known) => {
+            config.set_labels(&["LABEL_0".to_string()]);
+            config.problem_type = Some("regression".into());
+            config.score_range = known.range;
+        }
+        _ => (config.id2label, config.label2id, config.problem_type) = (None, None, None),
+    }
+    let name = architecture(train.kind()).name(config).to_string();
+    config.architectures = Some(vec![name]);
     // From here on the weights are trained, if not pre-trained.
     config.untrained = false;
     if let Some(p) = dropout {
@@ -342,29 +357,44 @@ pub fn check_vocabulary(tokenizer: &Tokenizer, config: &ElectraConfig) -> Result
 }
 
 fn plan(
-    train: &Classification,
-    eval: &Classification,
+    train: &Examples,
+    encoded: &Encoded,
+    eval: &Examples,
     has_file: bool,
     settings: &FinetuneConfig,
 ) -> TrainPlan {
-    let labels = counts(train);
-    let majority = (0..labels.len()).max_by_key(|i| labels[*i].count).unwrap_or(0);
-    let hits = eval.examples.iter().filter(|e| e.label == Some(majority)).count();
-    let skipped = train.skipped.iter().chain(&eval.skipped);
+    let skipped = || train.skipped().iter().chain(&encoded.skipped).chain(eval.skipped());
+    let counts = |set: &Examples| -> Vec<LabelCount> {
+        let counts = set.label_counts().into_iter();
+        counts.map(|(label, count)| LabelCount { label, count }).collect()
+    };
+    let windows = encoded.features.len();
+    let (labels, eval_labels) = (counts(train), counts(eval));
     TrainPlan {
-        train_rows: train.examples.len(),
-        eval_rows: eval.examples.len(),
-        steps: settings.steps(train.examples.len()),
-        steps_per_epoch: settings.steps_per_epoch(train.examples.len()),
+        task: train.kind(),
+        train_rows: train.len(),
+        eval_rows: eval.len(),
+        train_windows: windows,
+        steps: settings.steps(windows),
+        steps_per_epoch: settings.steps_per_epoch(windows),
         epochs: settings.epochs,
         batch_size: settings.batch_size * settings.accumulate,
         learning_rate: settings.learning_rate,
         max_seq_length: settings.max_seq_length,
         eval_source: if has_file { "file" } else { "held-out" },
-        majority_accuracy: hits as f64 / eval.examples.len().max(1) as f64,
-        skipped_count: skipped.clone().count(),
-        skipped: skipped.take(LISTED).cloned().collect(),
+        majority_accuracy: majority(train.kind(), &labels, &eval_labels),
+        skipped_count: skipped().count(),
+        skipped: skipped().take(LISTED).cloned().collect(),
         notes: Vec::new(),
         labels,
     }
+}
+
+/// What always answering the most frequent training label would score, of one label an example
+/// or a word.
+fn majority(kind: Kind, train: &[LabelCount], eval: &[LabelCount]) -> Option<f64> {
+    let one_each = matches!(kind, Kind::Classification | Kind::Tagging);
+    let most = (0..train.len()).max_by_key(|i| train[*i].count).filter(|_| one_each)?;
+    let all: usize = eval.iter().map(|label| label.count).sum();
+    Some(eval[most].count as f64 / all.max(1) as f64)
 }

@@ -1,6 +1,22 @@
-//! Scores of predictions: plain slices in, `f64` out, equal to scikit-learn.
+//! Scores of predictions: plain slices in, `f64` out, equal to scikit-learn, SciPy, seqeval and
+//! SQuAD's official scripts.
+
+mod entities;
+mod multi_label;
+mod regression;
+mod squad;
 
 use serde::Serialize;
+
+pub use entities::{
+    Entity, EntityReport, TaggingReport, entities, is_entity_scheme, tagging_report, to_bioes,
+};
+pub use multi_label::{MultiLabelReport, multi_label_report};
+pub use regression::{RegressionReport, regression_report};
+pub use squad::{
+    AnswerScores, Answered, PrecisionRecall, SquadReport, SquadScores, answer_scores, f1_curve,
+    normalize_answer, squad_v1_report, squad_v2_report,
+};
 
 /// `classification_report` of scikit-learn with `zero_division = 0`, and what goes with it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -45,10 +61,9 @@ pub fn classification_report(
     let per_class: Vec<_> =
         labels.iter().zip(&totals).map(|(label, totals)| totals.scores(label)).collect();
     let present = per_class.iter().zip(&totals).filter(|(_, totals)| totals.occurs());
-    let f1: Vec<_> = present.map(|(scores, _)| scores.f1).collect();
     ClassificationReport {
         accuracy: ratio(correct, targets.len()),
-        macro_f1: if f1.is_empty() { 0.0 } else { f1.iter().sum::<f64>() / f1.len() as f64 },
+        macro_f1: mean_f1(present.map(|(scores, _)| scores)),
         mcc: matthews(&totals, correct as f64, targets.len() as f64),
         per_class,
         confusion_matrix: matrix,
@@ -57,7 +72,8 @@ pub fn classification_report(
     }
 }
 
-/// What one label sums up to in the confusion matrix.
+/// How often one label was right, true and predicted.
+#[derive(Default)]
 struct Totals {
     correct: usize,
     support: usize,
@@ -70,6 +86,14 @@ impl Totals {
             correct: matrix[label][label],
             support: matrix[label].iter().sum(),
             predicted: matrix.iter().map(|row| row[label]).sum(),
+        }
+    }
+
+    fn sum(all: &[Totals]) -> Self {
+        Totals {
+            correct: all.iter().map(|label| label.correct).sum(),
+            support: all.iter().map(|label| label.support).sum(),
+            predicted: all.iter().map(|label| label.predicted).sum(),
         }
     }
 
@@ -91,6 +115,13 @@ impl Totals {
 /// 0 where there is nothing to divide by.
 fn ratio(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+/// The macro average; 0 where there is no label.
+fn mean_f1<'a>(scores: impl Iterator<Item = &'a ClassScores>) -> f64 {
+    let f1: Vec<_> = scores.map(|label| label.f1).collect();
+    // The sum of nothing is -0, which a report would show.
+    if f1.is_empty() { 0.0 } else { f1.iter().sum::<f64>() / f1.len() as f64 }
 }
 
 /// The multi-class form (Gorodkin, 2004): the correlation of the one-hot targets with the one-hot
@@ -170,5 +201,6 @@ mod tests {
     fn nothing_to_score_is_zero() {
         let report = classification_report(&[], &[], &labels(2));
         assert_eq!((report.accuracy, report.macro_f1, report.mcc), (0.0, 0.0, 0.0));
+        assert!(report.macro_f1.is_sign_positive());
     }
 }

@@ -9,7 +9,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Device;
 use serde::Serialize;
 
-use crate::batch::{Features, collate};
+use crate::batch::{Features, Target, Width, collate};
 use crate::checkpoint::{self, HostTensor};
 use crate::config::ElectraConfig;
 use crate::error::{Error, Result};
@@ -93,7 +93,7 @@ async fn update(
 ) -> Result<(Electra, f32)> {
     let examples: Vec<Features> = (0..3).map(|row| example(row + 3 * step)).collect();
     let examples: Vec<&Features> = examples.iter().collect();
-    let batch = collate(&examples, 4, 16, LABELS, device);
+    let batch = collate(&examples, 4, 16, Width { labels: LABELS, per_token: false }, device);
     let logits = model.class_logits(&batch.inputs);
     let loss = classification::loss(logits, batch.targets, batch.examples);
     let grads = GradientsParams::from_grads(loss.backward(), &model);
@@ -127,7 +127,7 @@ fn example(row: usize) -> Features {
     let input_ids = (0..length).map(|i| ((row * 17 + i * 7) % 49 + 1) as u32).collect();
     let token_type_ids = (0..length).map(|i| u32::from(i > length / 2)).collect();
     let attention_mask = vec![1; length];
-    Features { row, input_ids, token_type_ids, attention_mask, label: Some(row % LABELS) }
+    Features { row, input_ids, token_type_ids, attention_mask, target: Target::Class(row % LABELS) }
 }
 
 #[cfg(test)]

@@ -11,13 +11,16 @@ use burn::tensor::{Device, Tensor};
 
 use crate::device::is_cpu;
 
-/// The most examples that a core takes at a time: more do not make its products faster.
-const EXAMPLES: usize = 8;
+/// The most tokens that a core takes at a time: more do not make its products faster.
+const TOKENS: usize = 1024;
 
-/// How many of a pass's examples go through the network at once on that device: on a CPU at most
-/// half of them.
-pub fn examples_at_once(batch_size: usize, device: &Device) -> usize {
-    if is_cpu(device) { batch_size.div_ceil(2).min(EXAMPLES) } else { batch_size }
+/// How many of a pass's examples, of at most `max_seq_length` tokens each, go through the network
+/// at once on that device: on a CPU at most half of them.
+pub fn examples_at_once(batch_size: usize, max_seq_length: usize, device: &Device) -> usize {
+    match is_cpu(device) {
+        true => (TOKENS / max_seq_length).clamp(1, batch_size.div_ceil(2)),
+        false => batch_size,
+    }
 }
 
 /// What one part gave.

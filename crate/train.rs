@@ -12,9 +12,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{Batch, Features, collate};
+use crate::batch::{Batch, Features, Width, collate};
 use crate::checkpoint::Place;
-use crate::dataset::Classification;
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
 use crate::heads::Electra;
@@ -23,7 +22,8 @@ use crate::optim::{Optimizer, OptimizerConfig, Schedule};
 use crate::predict::Scorer;
 use crate::seed::stream;
 use crate::shards::{self, examples_at_once};
-use crate::tasks::classification::{self, Evaluation};
+use crate::tasks::question_answering::Windowing;
+use crate::tasks::{self, Encoded, Evaluation, Examples};
 
 /// The settings of a fine-tuning run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +45,12 @@ pub struct FinetuneConfig {
     /// `false` is ELECTRA's own Adam.
     pub bias_correction: bool,
     pub max_seq_length: usize,
+    /// From the start of one window of a long context to the next, in tokens.
+    pub doc_stride: usize,
+    /// Of a question; the rest of it is cut off.
+    pub max_query_length: usize,
+    /// A second copy of every pair, its texts exchanged.
+    pub double_pairs: bool,
     /// Overrides every dropout of the model.
     pub dropout: Option<f64>,
     pub freeze: Freeze,
@@ -71,6 +77,9 @@ impl Default for FinetuneConfig {
             layerwise_gap: false,
             bias_correction: true,
             max_seq_length: 128,
+            doc_stride: 128,
+            max_query_length: 64,
+            double_pairs: false,
             dropout: None,
             freeze: Freeze::Nothing,
             eval_fraction: 0.15,
@@ -175,6 +184,9 @@ impl FinetuneConfig {
         if self.max_seq_length < 4 {
             return wrong("maxSeqLength", "must be at least 4");
         }
+        if self.doc_stride == 0 || self.max_query_length == 0 {
+            return wrong("docStride, maxQueryLength", "must be at least 1");
+        }
         if self.dropout.is_some_and(|p| !(0.0..1.0).contains(&p)) {
             return wrong("dropout", "must be from 0 up to, but not including, 1");
         }
@@ -195,6 +207,12 @@ impl FinetuneConfig {
     /// Updates of the whole run.
     pub fn steps(&self, examples: usize) -> usize {
         ((self.steps_per_epoch(examples) as f64 * self.epochs).round() as usize).max(1)
+    }
+
+    /// How texts are cut.
+    pub fn windowing(&self) -> Windowing {
+        let FinetuneConfig { max_seq_length, doc_stride, max_query_length, .. } = *self;
+        Windowing { max_seq_length, doc_stride, max_query_length }
     }
 
     fn optimizer(&self, steps: usize, num_hidden_layers: usize) -> OptimizerConfig {
@@ -255,8 +273,9 @@ pub struct Trainer {
     model: Option<Electra>,
     optimizer: Optimizer,
     train: Vec<Features>,
-    eval: Classification,
-    eval_features: Vec<Features>,
+    eval: Examples,
+    encoded: Encoded,
+    width: Width,
     device: Device,
     /// Micro-batches done.
     micro_step: usize,
@@ -278,25 +297,26 @@ impl Trainer {
         config: FinetuneConfig,
         model: Electra,
         train: Vec<Features>,
-        eval: Classification,
-        eval_features: Vec<Features>,
+        eval: Examples,
+        encoded: Encoded,
         device: &Device,
     ) -> Result<Self> {
         config.check()?;
-        if train.is_empty() || eval_features.is_empty() {
+        if train.is_empty() || encoded.features.is_empty() {
             let place = if train.is_empty() { "training data" } else { "evaluation data" };
             return Err(Error::new(place, "there is no row to use"));
         }
         let steps = config.steps(train.len());
         let optimizer = config.optimizer(steps, model.electra.encoder.layers.len());
         let model = model.map(&mut FreezeMapper { at: Place::default(), freeze: config.freeze });
-        let scorer = Scorer::new(&eval_features, config.batch_size, config.max_seq_length);
+        let scorer = Scorer::new(&encoded.features, config.batch_size, config.max_seq_length);
         Ok(Trainer {
             optimizer: Optimizer::new(optimizer),
             model: Some(model.train()),
             train,
+            width: eval.width(),
             eval,
-            eval_features,
+            encoded,
             device: device.clone(),
             micro_step: 0,
             steps,
@@ -354,19 +374,19 @@ impl Trainer {
     }
 
     fn scorer(&self) -> Scorer {
-        Scorer::new(&self.eval_features, self.config.batch_size, self.config.max_seq_length)
+        Scorer::new(&self.encoded.features, self.config.batch_size, self.config.max_seq_length)
     }
 
     async fn score(&mut self, mut scorer: Scorer) -> Result<Progress> {
-        scorer.advance(&self.model(), &self.eval_features, &self.device).await?;
-        let (done, total) = (scorer.done(), self.eval_features.len());
+        scorer.advance(&self.model(), &self.encoded.features, &self.device).await?;
+        let (done, total) = (scorer.done(), self.encoded.features.len());
         if done < total {
             self.scoring = Some(scorer);
             return Ok(Progress::Evaluating { done, total });
         }
         let step = self.optimizer.step;
         self.evaluated_at = Some(step);
-        let evaluation = classification::evaluate(&self.eval, &scorer.finish());
+        let evaluation = self.eval.evaluate(&self.encoded, &scorer.finish());
         Ok(Progress::Evaluation { step, epoch: self.epoch(), evaluation })
     }
 
@@ -402,11 +422,12 @@ impl Trainer {
         let examples = parts.iter().map(|part| part.batch.examples).sum();
         let tokens = parts.iter().map(|part| part.batch.tokens).sum();
         let weight = 1.0 / self.config.accumulate as f64;
+        let (kind, width) = (self.eval.kind(), self.width);
         let (loss, grads) =
             shards::gradients(self.training_model(), parts, &device, |model, part| {
                 seed_dropout(part.seed);
-                let logits = model.class_logits(&part.batch.inputs);
-                let loss = classification::loss(logits, part.batch.targets, part.of) * weight;
+                let logits = model.flat_logits(&part.batch.inputs);
+                let loss = tasks::loss(kind, logits, &part.batch, width, part.terms) * weight;
                 shards::Part { report: loss.clone().inner(), loss }
             });
         (loss, grads, examples, tokens)
@@ -423,10 +444,13 @@ impl Trainer {
         self.micro_step += 1;
         let rows = self.order.1.chunks(self.config.batch_size).nth(position).expect("in the epoch");
         let seed = stream(self.config.seed, "dropout", step);
-        let parts = rows.chunks(examples_at_once(self.config.batch_size, &self.device)).enumerate();
+        let FinetuneConfig { batch_size, max_seq_length, .. } = self.config;
+        let at_once = examples_at_once(batch_size, max_seq_length, &self.device);
+        let parts = rows.chunks(at_once).enumerate();
+        let terms = rows.iter().map(|row| self.train[*row].target.terms()).sum();
         let part = |(number, part): (usize, &[usize])| Part {
             batch: self.collate(part, device),
-            of: rows.len(),
+            terms,
             seed: stream(seed, "part", number as u64),
         };
         parts.map(part).collect()
@@ -435,7 +459,7 @@ impl Trainer {
     fn collate(&self, rows: &[usize], device: &Device) -> Batch {
         let examples: Vec<&Features> = rows.iter().map(|row| &self.train[*row]).collect();
         let full = if is_cpu(&self.device) { examples.len() } else { self.config.batch_size };
-        collate(&examples, full, self.config.max_seq_length, self.eval.labels.len(), device)
+        collate(&examples, full, self.config.max_seq_length, self.width, device)
     }
 
     /// Reads the waiting losses back, all at once.
@@ -458,8 +482,8 @@ impl Trainer {
 /// Rows that go through the network at once.
 struct Part {
     batch: Batch,
-    /// Rows of the whole micro-batch.
-    of: usize,
+    /// Of the loss of the whole micro-batch.
+    terms: usize,
     /// Of the dropout.
     seed: u64,
 }

@@ -10,17 +10,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
-use crate::batch::Features;
+use crate::batch::{Features, Target};
 use crate::checkpoint::{self, Loaded, ModelFiles};
-use crate::dataset::{ColumnChoice, Table, read_table};
+use crate::dataset::{ColumnChoice, Kind, read_table};
 use crate::device;
 use crate::error::{Error, Result};
-use crate::finetune::{self, FinetuneOptions, check_pairs, check_vocabulary};
+use crate::finetune::{self, FinetuneOptions, Source, check_vocabulary};
 use crate::heads::{Architecture, Electra};
 use crate::predict;
 use crate::self_test::{SelfTest, self_test};
-use crate::tasks::classification::{self as task, Prediction};
+use crate::tasks::classification::Prediction;
 use crate::tasks::detection::Detection;
+use crate::tasks::{Evaluation, Examples, Known, architecture, check_pairs, kind_of};
 use crate::tokenizer::{Tokenizer, Truncation};
 use crate::train::Trainer;
 
@@ -102,7 +103,8 @@ impl Session {
         max_seq_length: usize,
     ) -> std::result::Result<JsValue, JsValue> {
         let inspect = || {
-            let table = read_data(data)?;
+            let source = read_data(data)?;
+            let table = read_table(&source.name, &source.bytes)?;
             let choice = column_choice(columns)?;
             finetune::inspect(&table, &choice, &self.opened()?.tokenizer, max_seq_length)
         };
@@ -122,7 +124,7 @@ impl Session {
             let eval = if eval.is_falsy() { None } else { Some(read_data(eval)?) };
             let opened = self.opened()?;
             let (files, tokenizer) = (&opened.files, &opened.tokenizer);
-            finetune::start(files, tokenizer, &train, eval.as_ref(), options, &self.device)
+            finetune::start(files, tokenizer, &train, eval.as_ref(), &options, &self.device)
         };
         let run = prepare().map_err(to_js)?;
         let plan = answer(&run.plan);
@@ -225,18 +227,22 @@ impl Session {
         }
     }
 
-    async fn evaluation(&self, data: JsValue, options: JsValue) -> Result<task::Evaluation> {
-        let options = FinetuneOptions::from_json(from_js(options)?)?;
+    async fn evaluation(&self, data: JsValue, options: JsValue) -> Result<Evaluation> {
+        let mut settings = FinetuneOptions::from_json(from_js(options)?)?;
         let (model, labels, max_seq_length) = self.classifier()?;
-        let table = read_data(data)?;
-        let set = finetune::labelled(&table, &options.columns, Some(&labels))?;
-        check_pairs(&set, &self.opened()?.loaded.config)?;
-        let max_seq_length = options.config.max_seq_length.min(max_seq_length);
-        let features = task::features(&self.opened()?.tokenizer, &set.examples, max_seq_length)?;
-        let batch_size = options.config.batch_size;
+        let Source { name, bytes } = read_data(data)?;
+        let known = Known { labels: Some(labels), range: None };
+        let kind = Kind::Classification;
+        let examples = Examples::read(kind, &name, &bytes, &settings.reading, &known)?;
+        check_pairs(&examples, &self.opened()?.loaded.config)?;
+        let config = &mut settings.config;
+        config.max_seq_length = config.max_seq_length.min(max_seq_length);
+        let tokenizer = &self.opened()?.tokenizer;
+        let encoded = examples.encode(tokenizer, &config.windowing(), false)?;
+        let (features, length) = (&encoded.features, config.max_seq_length);
         let logits =
-            predict::logits(&model, &features, batch_size, max_seq_length, &self.device).await?;
-        Ok(task::evaluate(&set, &logits))
+            predict::logits(&model, features, config.batch_size, length, &self.device).await?;
+        Ok(examples.evaluate(&encoded, &logits))
     }
 
     async fn predictions(&self, inputs: JsValue, options: JsValue) -> Result<Vec<Prediction>> {
@@ -252,7 +258,7 @@ impl Session {
             }
             let encoding =
                 tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
-            Ok(Features::new(row, &encoding, None))
+            Ok(Features::new(row, &encoding, Target::Nothing))
         };
         let features: Vec<Features> =
             inputs.iter().enumerate().map(encode).collect::<Result<_>>()?;
@@ -271,8 +277,10 @@ impl Session {
         let length = loaded.config.max_position_embeddings;
         let encode = |text: &String| tokenizer.encode(text, None, length, Truncation::LongestFirst);
         let encodings = texts.iter().map(encode).collect::<Result<Vec<_>>>()?;
-        let features: Vec<Features> =
-            encodings.iter().enumerate().map(|(row, e)| Features::new(row, e, None)).collect();
+        let features: Vec<Features> = {
+            let plain = |(row, e)| Features::new(row, e, Target::Nothing);
+            encodings.iter().enumerate().map(plain).collect()
+        };
         let logits = predict::logits(&loaded.model, &features, BATCH, length, &self.device).await?;
         let pairs = encodings.into_iter().zip(logits);
         Ok(pairs.map(|(encoding, logits)| Detection::new(encoding, &logits, false)).collect())
@@ -282,8 +290,8 @@ impl Session {
         let opened = self.opened()?;
         let mut files = match &self.run {
             Some((trainer, config)) => {
-                let architecture = Architecture::SequenceClassification;
-                checkpoint::save(&trainer.model(), config, architecture).await?
+                let kind = kind_of(config)?.expect("a run is for a task");
+                checkpoint::save(&trainer.model(), config, architecture(kind)).await?
             }
             None => {
                 let Loaded { model, config, architecture, .. } = &opened.loaded;
@@ -337,14 +345,14 @@ fn model_files(object: JsValue) -> Result<ModelFiles> {
     }
 }
 
-fn read_data(data: JsValue) -> Result<Table> {
+fn read_data(data: JsValue) -> Result<Source> {
     let get = |key: &str| Reflect::get(&data, &key.into()).unwrap_or(JsValue::UNDEFINED);
     let (name, bytes) = (get("name").as_string(), get("bytes"));
     let name = name.unwrap_or_else(|| "data".into());
     if !bytes.is_instance_of::<Uint8Array>() {
         return Err(Error::new(name, "has no bytes"));
     }
-    read_table(&name, &Uint8Array::new(&bytes).to_vec())
+    Ok(Source { name, bytes: Uint8Array::new(&bytes).to_vec() })
 }
 
 fn column_choice(columns: JsValue) -> Result<ColumnChoice> {

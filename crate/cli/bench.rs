@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
-use electra::batch::{Features, collate, pad};
+use electra::batch::{Features, Target, Width, collate, pad};
 use electra::checkpoint;
 use electra::config::ElectraConfig;
 use electra::error::{Error, Result};
@@ -108,7 +108,7 @@ fn examples(args: &Args, config: &ElectraConfig, step: usize) -> Vec<Features> {
         input_ids: (0..args.seq).map(|i| id(row, i) as u32).collect(),
         token_type_ids: vec![0; args.seq],
         attention_mask: vec![1; args.seq],
-        label: Some(row % 2),
+        target: Target::Class(row % 2),
     };
     (0..args.batch_size).map(row).collect()
 }
@@ -157,7 +157,7 @@ fn pretrain_steps(args: &Args, device: &Device) -> Result<(Vec<f64>, f64)> {
         };
         let examples: Vec<Masked> = examples(args, &sizes, step).into_iter().map(draw).collect();
         let totals = Totals::of(&examples, special);
-        let parts = examples.chunks(examples_at_once(batch_size, device)).enumerate();
+        let parts = examples.chunks(examples_at_once(batch_size, args.seq, device)).enumerate();
         let batch = |(number, part): (usize, &[Masked])| {
             collate_masked(
                 part,
@@ -193,8 +193,10 @@ fn finetune_steps(args: &Args, config: &ElectraConfig, device: &Device) -> Resul
         let current = model.take().expect("put back below");
         let examples = examples(args, config, step);
         let examples: Vec<&Features> = examples.iter().collect();
-        let parts = examples.chunks(examples_at_once(args.batch_size, device));
-        let batches = parts.map(|part| collate(part, part.len(), args.seq, 2, &autodiff)).collect();
+        let parts = examples.chunks(examples_at_once(args.batch_size, args.seq, device));
+        let width = Width { labels: 2, per_token: false };
+        let collate = |part: &[&Features]| collate(part, part.len(), args.seq, width, &autodiff);
+        let batches = parts.map(collate).collect();
         let (_, grads) = shards::gradients(&current, batches, &autodiff, |model, batch| {
             let logits = model.class_logits(&batch.inputs);
             let loss = classification::loss(logits, batch.targets, args.batch_size);

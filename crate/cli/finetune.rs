@@ -8,38 +8,46 @@ use std::time::Instant;
 use burn::tensor::Device;
 use electra::checkpoint::{self, FILE_NAMES, ModelFiles};
 use electra::config::ElectraConfig;
-use electra::dataset::Table;
+use electra::dataset::Kind;
 use electra::error::{Error, Result};
-use electra::finetune::{FinetuneOptions, Run, TrainPlan, start};
-use electra::heads::Architecture;
-use electra::tasks::classification::Evaluation;
+use electra::finetune::{FinetuneOptions, Run, Source, TrainPlan, start};
+use electra::tasks::{Evaluation, architecture};
 use electra::tokenizer::Tokenizer;
 use electra::train::{FinetuneConfig, Freeze, Progress, StepStats};
 use serde_json::{Value, json};
 
 use super::{
     ColumnArgs, DeviceArg, at, batch_size, check_folder, max_seq_length, progress_bar, read_model,
-    read_rows, say, stop_flag, to_line, try_print_line, within,
+    read_source, say, stop_flag, to_line, try_print_line, within,
 };
 
 /// Fine-tune a model on labelled text
 ///
-/// Reads CSV, TSV and JSON lines. Prints the plan, an evaluation before, during and after
-/// training, and the result, one JSON object a line.
+/// Reads CSV, TSV and JSON lines for texts and pairs; CoNLL columns and JSON lines for tagging;
+/// SQuAD JSON, MRQA and JSON lines for question answering. Prints the plan, an evaluation before,
+/// during and after training, and the result, one JSON object a line.
 #[derive(clap::Args)]
 #[command(
     allow_negative_numbers = true,
     after_help = "Example:
   electra finetune --model public/models/electra-tiny --task classification \\
-      --train public/samples/topic.tsv --output topic-model --epochs 6"
+      --train public/samples/topic.tsv --output topic-model --epochs 6
+
+Files, by task (the task is found from the file where that is clear):
+  classification      a text column, perhaps a second one, and a label
+  multi-label         the same with labels in one cell (a|b, a;b or a JSON array), or --label-columns
+  regression          the same with a score
+  tagging             a word and its tag a line, an empty line between sentences;
+                      or {\"words\": [..], \"labels\": [..]} a line
+  question-answering  SQuAD JSON, or {\"question\", \"context\", \"answers\"} a line"
 )]
 pub struct Args {
     /// The model folder to start from: any ELECTRA in Hugging Face format
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
-    /// What to learn
-    #[arg(long, default_value = "classification", value_parser = ["classification"])]
-    task: String,
+    /// What to learn; found from the file where that is clear
+    #[arg(long, value_name = "TASK", value_parser = super::parse_task)]
+    task: Option<Kind>,
     /// The labelled text to learn from
     #[arg(long, value_name = "FILE")]
     train: PathBuf,
@@ -95,7 +103,18 @@ pub struct Args {
     /// Updates between two evaluations; once an epoch by default
     #[arg(long, value_name = "N", value_parser = within(1usize.., "a whole number above 0"))]
     eval_every: Option<usize>,
-    /// Repeat with seeds SEED, SEED + 1, .. and keep the run with the best accuracy
+    /// From the start of one window of a long context to the next, in tokens
+    #[arg(long, value_name = "N", default_value_t = 128,
+        value_parser = within(1usize.., "a whole number above 0"))]
+    doc_stride: usize,
+    /// Questions are cut to that many tokens
+    #[arg(long, value_name = "N", default_value_t = 64,
+        value_parser = within(1usize.., "a whole number above 0"))]
+    max_query_length: usize,
+    /// Learn every pair twice, its texts exchanged: where their order means nothing
+    #[arg(long)]
+    double_pairs: bool,
+    /// Repeat with seeds SEED, SEED + 1, .. and keep the run with the best score
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = within(1u64.., "a whole number above 0"))]
     trials: u64,
@@ -130,6 +149,9 @@ impl Args {
             layerwise_gap: reference,
             bias_correction: !reference,
             max_seq_length,
+            doc_stride: self.doc_stride,
+            max_query_length: self.max_query_length,
+            double_pairs: self.double_pairs,
             dropout: self.dropout,
             freeze: self.freeze,
             eval_every: self.eval_every,
@@ -137,7 +159,7 @@ impl Args {
             seed,
             ..FinetuneConfig::default()
         };
-        FinetuneOptions { columns: self.columns.choice(), config }
+        FinetuneOptions { task: self.task, reading: self.columns.reading(), config }
     }
 
     fn check_freeze(&self, config: &ElectraConfig) -> Result<()> {
@@ -159,8 +181,8 @@ struct Setup<'a> {
     files: ModelFiles,
     tokenizer: Tokenizer,
     max_seq_length: usize,
-    train: Table,
-    eval: Option<Table>,
+    train: Source,
+    eval: Option<Source>,
     device: Device,
     stop: Arc<AtomicBool>,
 }
@@ -187,21 +209,27 @@ impl Tag {
 /// One finished run.
 struct Trial {
     tag: Tag,
-    accuracy: f64,
+    last: Evaluation,
     files: ModelFiles,
+}
+
+impl Trial {
+    fn score(&self) -> f64 {
+        self.last.score().1
+    }
 }
 
 pub fn run(args: Args) -> Result<()> {
     check_folder(&args.output, args.overwrite)?;
     let setup = prepare(&args)?;
     let mut best: Option<Trial> = None;
-    let mut accuracies = Vec::new();
+    let mut scores = Vec::new();
     for trial in 0..args.trials {
         let seed = args.seed.wrapping_add(trial);
         let tag = Tag { trial: trial + 1, seed, several: args.trials > 1 };
         let trial = setup.run_trial(tag)?;
-        accuracies.push(trial.accuracy);
-        if best.as_ref().is_none_or(|best| trial.accuracy > best.accuracy) {
+        scores.push(trial.score());
+        if best.as_ref().is_none_or(|best| trial.score() > best.score()) {
             best = Some(trial);
         }
         if setup.stop.load(Ordering::Relaxed) {
@@ -211,7 +239,7 @@ pub fn run(args: Args) -> Result<()> {
     let best = best.expect("there is at least one trial");
     checkpoint::write_folder(&args.output, &best.files)?;
     say(format_args!("wrote {}", args.output.display()));
-    best.tag.print(summary(&args, best.accuracy, accuracies))
+    best.tag.print(summary(&args, &best, &scores))
 }
 
 /// Reads and checks everything before the device is opened: opening one takes a while.
@@ -226,22 +254,28 @@ fn prepare(args: &Args) -> Result<Setup<'_>> {
         tokenizer,
         files,
         max_seq_length: max_seq_length(args.max_seq_length, &config)?,
-        train: read_rows(&args.train)?,
-        eval: args.eval.as_deref().map(read_rows).transpose()?,
+        train: read_source(&args.train)?,
+        eval: args.eval.as_deref().map(read_source).transpose()?,
         device: args.device.open()?.device,
         stop: stop_flag("stopping after this step; the model is kept (Ctrl-C again to give up)"),
     })
 }
 
-fn summary(args: &Args, best: f64, mut accuracies: Vec<f64>) -> Value {
+/// The result: the best trial's score, and how the scores of several lie.
+fn summary(args: &Args, best: &Trial, scores: &[f64]) -> Value {
     let output = args.output.display().to_string();
-    let mut line = json!({"event": "done", "output": output, "accuracy": best});
-    if accuracies.len() > 1 {
-        line["accuracies"] = json!(accuracies);
-        accuracies.sort_by(f64::total_cmp);
-        let middle = accuracies.len() / 2;
-        let median = (accuracies[middle] + accuracies[(accuracies.len() - 1) / 2]) / 2.0;
-        line["median_accuracy"] = json!(median);
+    let (metric, score) = best.last.score();
+    let mut line = json!({"event": "done", "output": output, "metric": metric, metric: score});
+    if scores.len() > 1 {
+        let mut sorted = scores.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let count = sorted.len();
+        let mean = sorted.iter().sum::<f64>() / count as f64;
+        let squares: f64 = sorted.iter().map(|score| (score - mean).powi(2)).sum();
+        line["scores"] = json!(scores);
+        line["median"] = json!((sorted[count / 2] + sorted[(count - 1) / 2]) / 2.0);
+        line["mean"] = json!(mean);
+        line["std"] = json!((squares / (count - 1) as f64).sqrt());
     }
     line
 }
@@ -250,17 +284,21 @@ impl Setup<'_> {
     fn run_trial(&self, tag: Tag) -> Result<Trial> {
         let options = self.args.options(self.max_seq_length, tag.seed);
         let (train, eval) = (&self.train, self.eval.as_ref());
-        let run = start(&self.files, &self.tokenizer, train, eval, options, &self.device);
+        let run = start(&self.files, &self.tokenizer, train, eval, &options, &self.device);
         let run = run.map_err(|e| self.inside(e))?;
         announce(&run.plan, tag)?;
-        let (run, last, log) = drive(run, &self.stop, tag)?;
-        let architecture = Architecture::SequenceClassification;
+        let (mut run, last, log) = drive(run, &self.stop, tag)?;
+        if last.is_collapsed() {
+            say("the model gives every example the same label: lower the learning rate, or try \
+                 another seed");
+        }
+        run.config.no_answer_threshold = last.no_answer_threshold();
         let model = run.trainer.model();
-        let saved = checkpoint::save(&model, &run.config, architecture);
+        let saved = checkpoint::save(&model, &run.config, architecture(run.plan.task));
         let mut files = pollster::block_on(saved)?;
         files.extend(self.tokenizer.to_files()?);
         files.insert("metrics.jsonl".into(), log);
-        Ok(Trial { tag, accuracy: last.report.accuracy, files })
+        Ok(Trial { tag, last, files })
     }
 
     /// Names the folder where an error is about a file of the model, not about the data.
@@ -284,8 +322,15 @@ fn announce(plan: &TrainPlan, tag: Tag) -> Result<()> {
     if plan.skipped_count > 10 {
         say(format_args!("skipped {} rows in all", plan.skipped_count));
     }
-    let counts = plan.labels.iter().map(|l| format!("{} {}", l.label, l.count));
-    say(format_args!("labels: {}", counts.collect::<Vec<_>>().join(", ")));
+    let what = plan.task.name();
+    say(format_args!(
+        "{what}: {} to learn from, {} to measure on",
+        plan.train_rows, plan.eval_rows
+    ));
+    if !plan.labels.is_empty() {
+        let counts = plan.labels.iter().map(|l| format!("{} {}", l.label, l.count));
+        say(format_args!("labels: {}", counts.collect::<Vec<_>>().join(", ")));
+    }
     let mut line = json!(plan);
     line["event"] = json!("plan");
     tag.print(line)
@@ -318,6 +363,7 @@ fn drive(mut run: Run, stop: &AtomicBool, tag: Tag) -> Result<(Run, Evaluation, 
                 if let Some(fields) = line.as_object_mut() {
                     // Texts of the data are not for the model's folder.
                     fields.shift_remove("worst");
+                    fields.shift_remove("points");
                 }
                 log.extend(to_line(&line)?.into_bytes());
                 last = Some(evaluation);
@@ -327,8 +373,8 @@ fn drive(mut run: Run, stop: &AtomicBool, tag: Tag) -> Result<(Run, Evaluation, 
     }
     bar.finish_and_clear();
     let last = last.expect("a run ends with an evaluation");
-    let (accuracy, seconds) = (last.report.accuracy, started.elapsed().as_secs_f64());
-    say(format_args!("accuracy {accuracy:.4} in {seconds:.0} s"));
+    let ((metric, score), seconds) = (last.score(), started.elapsed().as_secs_f64());
+    say(format_args!("{metric} {score:.4} in {seconds:.0} s"));
     Ok((run, last, log))
 }
 
@@ -342,7 +388,8 @@ fn show(bar: &indicatif::ProgressBar, stats: &StepStats, rate: f64) {
 /// Where there is no bar, an evaluation is the sign of life.
 fn report(evaluation: Option<&Evaluation>, step: usize) {
     if let Some(evaluation) = evaluation {
-        let accuracy = evaluation.report.accuracy;
-        say(format_args!("step {step}: accuracy {accuracy:.4}, loss {:.4}", evaluation.loss));
+        let (metric, score) = evaluation.score();
+        let loss = evaluation.loss().map_or(String::new(), |loss| format!(", loss {loss:.4}"));
+        say(format_args!("step {step}: {metric} {score:.4}{loss}"));
     }
 }

@@ -2,30 +2,36 @@
 
 use std::path::PathBuf;
 
-use electra::batch::Features;
+use electra::batch::{Features, Target};
 use electra::checkpoint::{self, Loaded};
 use electra::config::ElectraConfig;
+use electra::dataset::{Kind, Question, Sentence};
 use electra::error::{Error, Result};
 use electra::finetune::check_vocabulary;
-use electra::heads::Architecture;
+use electra::heads::{Architecture, num_labels};
 use electra::predict::logits;
 use electra::tasks::classification::{Prediction, probabilities};
 use electra::tasks::detection::{Detection, Likelihood};
+use electra::tasks::question_answering::{QaWindow, Windowing, predict, windows};
+use electra::tasks::tagging::{self, TagWindow};
+use electra::tasks::{kind_of, multi_label, regression};
 use electra::tokenizer::{Encoding, Tokenizer, Truncation};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::{
-    DeviceArg, at, batch_size, check_file, class_names, problem_type, progress_bar, read_input,
-    read_model, say, write_lines,
+    DeviceArg, at, batch_size, check_file, class_names, progress_bar, read_input, read_model, say,
+    write_lines,
 };
 
 /// Run a model on texts
 ///
-/// Input is a line each: plain text, or JSON: {"text":..,"text_pair":..}, or raw
+/// Input is a line each: plain text, or JSON: {"text":..,"text_pair":..}, {"words":[..]} for a
+/// tagger, {"question":..,"context":..} for a question answerer, or raw
 /// {"input_ids":[..],"token_type_ids":[..],"attention_mask":[..]}. Output is a JSON object a
-/// line, in the same order: {"label","score","scores"} from a classifier, {"value"} from a
-/// regression, {"tokens","replaced"} from a discriminator ({"tokens","energies","score"} from one
+/// line, in the same order: {"label","score","scores"} from a classifier, {"labels","scores"} where
+/// a text has several, {"value"} from a regression, {"words","labels","scores"} from a tagger,
+/// {"answer","start","end","score","no_answer_score"} from a question answerer, {"tokens","replaced"} from a discriminator ({"tokens","energies","score"} from one
 /// of Electric: score is a pseudo-log-likelihood), {"tokens","predictions"} for each [MASK] from a
 /// generator.
 #[derive(clap::Args)]
@@ -52,9 +58,28 @@ pub struct Args {
     device: DeviceArg,
 }
 
+/// One input as the network takes it, and what is needed to read the answer.
+enum Unit {
+    Text(Features, Encoding),
+    Words(Sentence, Vec<TagWindow>),
+    Question(Question, Vec<QaWindow>),
+}
+
+impl Unit {
+    fn features(&self) -> Vec<Features> {
+        match self {
+            Unit::Text(features, _) => vec![features.clone()],
+            Unit::Words(_, windows) => windows.iter().map(|w| w.features.clone()).collect(),
+            Unit::Question(_, windows) => windows.iter().map(|w| w.features.clone()).collect(),
+        }
+    }
+}
+
 /// One line of input.
 enum Input {
     Text { text: String, text_pair: Option<String> },
+    Words { words: Vec<String> },
+    Question { question: String, context: String },
     Ids { input_ids: Vec<u32>, token_type_ids: Option<Vec<u32>>, attention_mask: Option<Vec<u32>> },
 }
 
@@ -69,20 +94,23 @@ pub fn run(args: Args) -> Result<()> {
     let inputs: Vec<Input> = inputs.collect::<Result<_>>()?;
     let config = checkpoint::read_config(&files).map_err(inside)?;
     check_vocabulary(&tokenizer, &config).map_err(inside)?;
-    let encode = Encode { tokenizer: &tokenizer, config: &config, place: &place };
+    let kind = kind_of(&config).map_err(inside)?;
+    let encode = Encode { tokenizer: &tokenizer, config: &config, kind, place: &place };
     let encoded = inputs.iter().enumerate().map(|(i, input)| encode.input(input, i + 1));
-    let encoded: Vec<(Features, Encoding)> = encoded.collect::<Result<_>>()?;
+    let encoded: Vec<Unit> = encoded.collect::<Result<_>>()?;
     let device = args.device.open()?.device;
     let loaded = checkpoint::load(&files, &device).map_err(inside)?;
     let bar = progress_bar(encoded.len(), "{bar:30} {pos}/{len} {eta} left");
     let mut lines = Vec::new();
     // A generator's logits are many: a part at a time keeps memory flat.
     for part in encoded.chunks(args.batch_size * 8) {
-        let features: Vec<Features> = part.iter().map(|(features, _)| features.clone()).collect();
+        let features: Vec<Features> = part.iter().flat_map(Unit::features).collect();
         let length = config.max_position_embeddings;
         let run = logits(&loaded.model, &features, args.batch_size, length, &device);
-        for ((_, encoding), logits) in part.iter().zip(pollster::block_on(run)?) {
-            lines.push(decode(&loaded, &tokenizer, encoding.clone(), &logits, &args)?);
+        let mut logits = pollster::block_on(run)?.into_iter();
+        for unit in part {
+            let own: Vec<Vec<f32>> = logits.by_ref().take(unit.features().len()).collect();
+            lines.push(decode(&loaded, &tokenizer, unit, &own, &args)?);
         }
         bar.inc(part.len() as u64);
     }
@@ -96,28 +124,38 @@ fn parse(line: &str, number: usize, place: &str) -> Result<Input> {
     }
     let fields = serde_json::from_str(line).map_err(|e| e.to_string());
     fields.and_then(from_fields).map_err(|problem| {
-        Error::new(format!("{place}, line {number}"), format!("is not an input: {problem}"))
-            .fix("It is {\"text\":..}, {\"text\":..,\"text_pair\":..} or {\"input_ids\":[..],..}.")
+        Error::new(format!("{place}, line {number}"), format!("is not an input: {problem}")).fix(
+            "It is {\"text\":..}, {\"text\":..,\"text_pair\":..}, {\"words\":[..]}, \
+                 {\"question\":..,\"context\":..} or {\"input_ids\":[..],..}.",
+        )
     })
 }
 
 /// Text or ids, by the field that is there.
 fn from_fields(mut fields: Map<String, Value>) -> std::result::Result<Input, String> {
-    let has_ids = fields.contains_key("input_ids");
-    let known: &[&str] = match has_ids {
-        true => &["input_ids", "token_type_ids", "attention_mask"],
-        false => &["text", "text_pair"],
-    };
+    let has = |name: &str| fields.contains_key(name);
+    let kinds: [&[&str]; 4] = [
+        &["input_ids", "token_type_ids", "attention_mask"],
+        &["words"],
+        &["question", "context"],
+        &["text", "text_pair"],
+    ];
+    let known = kinds.into_iter().find(|kind| has(kind[0])).unwrap_or(kinds[3]);
     if let Some(name) = fields.keys().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("the field {name:?} is none of {}", known.join(", ")));
     }
-    Ok(match has_ids {
-        true => Input::Ids {
+    Ok(match known[0] {
+        "words" => Input::Words { words: field(&mut fields, "words")?.unwrap_or_default() },
+        "question" => Input::Question {
+            question: field(&mut fields, "question")?.unwrap_or_default(),
+            context: field(&mut fields, "context")?.ok_or("it has a question and no context")?,
+        },
+        "input_ids" => Input::Ids {
             input_ids: field(&mut fields, "input_ids")?.unwrap_or_default(),
             token_type_ids: field(&mut fields, "token_type_ids")?,
             attention_mask: field(&mut fields, "attention_mask")?,
         },
-        false => Input::Text {
+        _ => Input::Text {
             text: field(&mut fields, "text")?.ok_or("it has neither text nor input_ids")?,
             text_pair: field(&mut fields, "text_pair")?,
         },
@@ -135,23 +173,34 @@ fn field<T: DeserializeOwned>(
 struct Encode<'a> {
     tokenizer: &'a Tokenizer,
     config: &'a ElectraConfig,
+    /// What the model was fine-tuned for.
+    kind: Option<Kind>,
     place: &'a str,
 }
 
 impl Encode<'_> {
-    fn input(&self, input: &Input, number: usize) -> Result<(Features, Encoding)> {
-        match input {
-            Input::Text { text, text_pair } => {
-                let (pair, length) = (text_pair.as_deref(), self.config.max_position_embeddings);
-                let encoding =
-                    self.tokenizer.encode(text, pair, length, Truncation::LongestFirst)?;
-                self.check_types(&encoding.token_type_ids, number)?;
-                if encoding.truncated {
-                    say(format_args!("{}, line {number}: cut to {length} tokens", self.place));
-                }
-                Ok((Features::new(number, &encoding, None), encoding))
+    fn input(&self, input: &Input, number: usize) -> Result<Unit> {
+        match (input, self.kind) {
+            (Input::Text { text, text_pair: None }, Some(Kind::Tagging)) => {
+                let words = text.split_whitespace().map(str::to_string).collect();
+                self.words(words, number)
             }
-            Input::Ids { input_ids, token_type_ids, attention_mask } => {
+            (Input::Words { words }, Some(Kind::Tagging)) => self.words(words.clone(), number),
+            (Input::Question { question, context }, Some(Kind::QuestionAnswering)) => {
+                self.question(question, context, number)
+            }
+            (Input::Text { text, text_pair: Some(context) }, Some(Kind::QuestionAnswering)) => {
+                self.question(text, context, number)
+            }
+            (Input::Text { .. }, Some(Kind::QuestionAnswering)) => {
+                self.refuse(number, "this model answers questions: give question and context")
+            }
+            (Input::Words { .. }, _) => self.refuse(number, "words are for a tagger"),
+            (Input::Question { .. }, _) => {
+                self.refuse(number, "question and context are for a question answerer")
+            }
+            (Input::Text { text, text_pair }, _) => self.text(text, text_pair.as_deref(), number),
+            (Input::Ids { input_ids, token_type_ids, attention_mask }, _) => {
                 let length = input_ids.len();
                 let types = token_type_ids.clone().unwrap_or_else(|| vec![0; length]);
                 let mask = attention_mask.clone().unwrap_or_else(|| vec![1; length]);
@@ -159,6 +208,46 @@ impl Encode<'_> {
                 Ok(self.raw(input_ids, types, mask, number))
             }
         }
+    }
+
+    fn refuse(&self, number: usize, problem: &str) -> Result<Unit> {
+        Err(Error::new(format!("{}, line {number}", self.place), problem))
+    }
+
+    fn text(&self, text: &str, pair: Option<&str>, number: usize) -> Result<Unit> {
+        let length = self.config.max_position_embeddings;
+        let encoding = self.tokenizer.encode(text, pair, length, Truncation::LongestFirst)?;
+        self.check_types(&encoding.token_type_ids, number)?;
+        if encoding.truncated {
+            say(format_args!("{}, line {number}: cut to {length} tokens", self.place));
+        }
+        Ok(Unit::Text(Features::new(number, &encoding, Target::Nothing), encoding))
+    }
+
+    fn words(&self, words: Vec<String>, number: usize) -> Result<Unit> {
+        let sentence = Sentence { row: number, words, labels: None };
+        let length = self.config.max_position_embeddings;
+        let windows = tagging::windows_of(self.tokenizer, &sentence, 0, length)?;
+        Ok(Unit::Words(sentence, windows))
+    }
+
+    fn question(&self, question: &str, context: &str, number: usize) -> Result<Unit> {
+        self.check_types(&[1], number)?;
+        let question = Question {
+            row: number,
+            id: number.to_string(),
+            question: question.to_string(),
+            context: context.into(),
+            answers: Vec::new(),
+            golds: Vec::new(),
+            is_impossible: false,
+        };
+        let length = self.config.max_position_embeddings;
+        // Windows that share half of their tokens.
+        let windowing =
+            Windowing { max_seq_length: length, doc_stride: length / 2, ..Windowing::default() };
+        let windows = windows(self.tokenizer, &question, 0, &windowing, false)?;
+        Ok(Unit::Question(question, windows))
     }
 
     fn wrong(&self, number: usize, problem: String) -> Result<()> {
@@ -199,13 +288,7 @@ impl Encode<'_> {
         }
     }
 
-    fn raw(
-        &self,
-        ids: &[u32],
-        types: Vec<u32>,
-        mask: Vec<u32>,
-        number: usize,
-    ) -> (Features, Encoding) {
+    fn raw(&self, ids: &[u32], types: Vec<u32>, mask: Vec<u32>, number: usize) -> Unit {
         let token = |id: &u32| self.tokenizer.token(*id).unwrap_or_default();
         let encoding = Encoding {
             input_ids: ids.to_vec(),
@@ -217,11 +300,49 @@ impl Encode<'_> {
             truncated: false,
         };
         let (input_ids, token_type_ids, attention_mask) = (ids.to_vec(), types, mask);
-        (Features { row: number, input_ids, token_type_ids, attention_mask, label: None }, encoding)
+        let target = Target::Nothing;
+        let features = Features { row: number, input_ids, token_type_ids, attention_mask, target };
+        Unit::Text(features, encoding)
     }
 }
 
+/// `logits`: those of the unit's features.
 fn decode(
+    loaded: &Loaded,
+    tokenizer: &Tokenizer,
+    unit: &Unit,
+    logits: &[Vec<f32>],
+    args: &Args,
+) -> Result<Value> {
+    let config = &loaded.config;
+    let mut line = match unit {
+        Unit::Text(_, encoding) => {
+            return decode_text(loaded, tokenizer, encoding.clone(), &logits[0], args);
+        }
+        Unit::Words(sentence, windows) => {
+            let labels = class_names(config);
+            let sentences = std::slice::from_ref(sentence);
+            let decoded = tagging::decode(sentences, windows, logits, labels.len());
+            json!(tagging::Prediction::new(sentence, &decoded[0], &labels))
+        }
+        Unit::Question(question, windows) => {
+            let questions = std::slice::from_ref(question);
+            let mut answers = predict(questions, windows, logits, config.no_answer_threshold);
+            let mut answer = answers.remove(0);
+            answer.n_best.truncate(args.top_k);
+            json!(answer)
+        }
+    };
+    if args.logits {
+        // Of each window, token by token.
+        let width = num_labels(config);
+        let rows = |logits: &Vec<f32>| logits.chunks(width).map(<[f32]>::to_vec).collect();
+        line["logits"] = json!(logits.iter().map(rows).collect::<Vec<Vec<Vec<f32>>>>());
+    }
+    Ok(line)
+}
+
+fn decode_text(
     loaded: &Loaded,
     tokenizer: &Tokenizer,
     encoding: Encoding,
@@ -229,7 +350,7 @@ fn decode(
     args: &Args,
 ) -> Result<Value> {
     let mut line = match loaded.architecture {
-        Architecture::SequenceClassification => classes(loaded, logits, args)?,
+        Architecture::SequenceClassification => classes(loaded, logits)?,
         Architecture::PreTraining if loaded.config.objective.is_some() => {
             json!(Likelihood::new(encoding, logits))
         }
@@ -252,19 +373,23 @@ fn decode(
 }
 
 /// A label, or what else the logits of a classification head stand for.
-fn classes(loaded: &Loaded, logits: &[f32], args: &Args) -> Result<Value> {
-    Ok(match (problem_type(&loaded.config), logits) {
-        ("regression", [value]) => json!({"value": value}),
-        ("regression", values) => json!({"value": values}),
-        ("multi_label_classification", _) if args.logits => json!({}),
-        (other @ "multi_label_classification", _) => return Err(undecoded(args, other)),
-        _ => json!(Prediction::new(logits, &class_names(&loaded.config), false)),
+fn classes(loaded: &Loaded, logits: &[f32]) -> Result<Value> {
+    let config = &loaded.config;
+    Ok(match (kind_of(config)?, logits) {
+        (Some(Kind::Regression), [logit]) => {
+            json!({"value": regression::value(*logit, config.score_range)})
+        }
+        (Some(Kind::Regression), values) => json!({"value": values}),
+        (Some(Kind::MultiLabel), _) => {
+            json!(multi_label::Prediction::new(logits, &class_names(config)))
+        }
+        _ => json!(Prediction::new(logits, &class_names(config), false)),
     })
 }
 
 fn undecoded(args: &Args, what: &str) -> Error {
-    Error::new(args.model.display(), format!("{what} is not decoded yet"))
-        .fix("Pass --logits for its logits.")
+    Error::new(args.model.display(), format!("{what} says nothing of bare input_ids"))
+        .fix("Give words, or question and context; or pass --logits for its logits.")
 }
 
 fn line_tokens(line: &Value) -> usize {

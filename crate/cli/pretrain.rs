@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Seek, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use burn::tensor::Device;
 use electra::checkpoint;
 use electra::corpus::Corpus;
 use electra::corpus::prepare::{PrepareOptions, prepare_text};
+use electra::corpus::shard::write_whole;
 use electra::distributed::World;
 use electra::error::{Error, Result};
 use electra::pretrain::config::PretrainConfig;
@@ -174,11 +175,12 @@ pub fn run(args: Args) -> Result<()> {
     let init = read_init(&args.init_from)?;
     if world.is_first() {
         check_folder(&args.output, args.overwrite)?;
-        // The first rank prepares the built-in text; the others then find it.
-        open_corpus(&args)?;
+        if args.data.is_none() {
+            prepare_built_in(&args)?;
+        }
     }
     world.wait();
-    let corpus = open_corpus(&args)?;
+    let corpus = Corpus::open(&corpus_folder(&args))?;
     check_init(&args, &init, &corpus)?;
     let device = args.device.open()?.device;
     let network = start(&args, &config, &corpus, init, &device)?;
@@ -222,14 +224,8 @@ fn clear(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn open_corpus(args: &Args) -> Result<Corpus> {
-    if let Some(path) = &args.data {
-        return Corpus::open(path);
-    }
-    let folder = built_in(args);
-    if folder.join("index.json").exists() {
-        return Corpus::open(&folder);
-    }
+/// Prepares the built-in text for the preset; at once where that was done before.
+fn prepare_built_in(args: &Args) -> Result<()> {
     say("no --data: preparing the built-in text (speeches and Moby Dick, 1.2 MB)");
     let tokenizer = BTreeMap::from([
         ("vocab.txt".to_string(), BUNDLED_VOCAB.to_vec()),
@@ -238,21 +234,24 @@ fn open_corpus(args: &Args) -> Result<Corpus> {
     let max_seq_length = PretrainConfig::preset_length(&args.preset);
     let options =
         PrepareOptions { max_seq_length, eval_fraction: 0.05, ..PrepareOptions::default() };
-    prepare_text("the built-in text", BUNDLED_TEXT, &tokenizer, &options, &folder)
+    let options = PrepareOptions { overwrite: args.overwrite, ..options };
+    let folder = corpus_folder(args);
+    prepare_text("the built-in text", BUNDLED_TEXT, &tokenizer, &options, &folder).map(drop)
 }
 
-/// Where the built-in text lies, prepared.
-fn built_in(args: &Args) -> PathBuf {
-    args.output.join("corpus")
+/// Where the prepared text lies.
+fn corpus_folder(args: &Args) -> PathBuf {
+    args.data.clone().unwrap_or_else(|| args.output.join("corpus"))
 }
 
 /// What a run was started on.
 fn reopen_corpus(args: &Args) -> Result<Corpus> {
-    if args.data.is_none() && !built_in(args).exists() {
+    let folder = corpus_folder(args);
+    if args.data.is_none() && !folder.exists() {
         return Err(Error::new("--data", "the run was not started on the built-in text")
             .fix("Give the --data that it was started with."));
     }
-    open_corpus(args)
+    Corpus::open(&folder)
 }
 
 type Tensors = BTreeMap<String, checkpoint::HostTensor>;
@@ -325,8 +324,8 @@ impl Journal {
     fn open(folder: &Path, step: usize) -> Result<Self> {
         let path = folder.join("metrics.jsonl");
         let failed = |e| unwritable(&path, e);
-        let options = || File::options().read(true).append(true).create(true).open(&path);
-        let metrics = options().map_err(failed)?;
+        let metrics = File::options().read(true).append(true).create(true).open(&path);
+        let metrics = metrics.map_err(failed)?;
         let mut kept = 0;
         let mut lines = BufReader::new(&metrics);
         let mut line = String::new();
@@ -341,12 +340,7 @@ impl Journal {
         drop(lines);
         metrics.set_len(kept).map_err(failed)?;
         let events = EventFile::create(folder).map_err(|e| unwritable(folder, e))?;
-        let mut journal = Journal { metrics, path, events };
-        journal
-            .metrics
-            .seek(std::io::SeekFrom::End(0))
-            .map_err(|e| unwritable(&journal.path, e))?;
-        Ok(journal)
+        Ok(Journal { metrics, path, events })
     }
 
     fn write(&mut self, line: &Value) -> Result<()> {
@@ -376,8 +370,7 @@ fn drive(args: &Args, run: Run) -> Result<()> {
     let first = run.world().is_first();
     if first {
         let config = serde_json::to_vec_pretty(&run.config).expect("plain data");
-        let path = args.output.join("config.json");
-        fs::write(&path, config).map_err(|e| unwritable(&path, e))?;
+        write_whole(&args.output.join("config.json"), &config)?;
         tidy(&args.checkpoints(), 0);
     }
     let journal = match first {

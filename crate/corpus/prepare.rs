@@ -257,9 +257,13 @@ fn replace(
     let options = PrepareOptions { overwrite: false, ..options.clone() };
     let report = prepare(inputs, tokenizer_files, &options, new.path(), progress)?;
     remove_result(output)?;
-    for entry in std::fs::read_dir(new.path()).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        std::fs::rename(entry.path(), output.join(entry.file_name())).map_err(failed)?;
+    let entries = std::fs::read_dir(new.path()).map_err(failed)?;
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+    let mut names = names.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
+    // The index comes last: where it is, everything is.
+    names.sort_by_key(|name| name == INDEX);
+    for name in names {
+        std::fs::rename(new.path().join(&name), output.join(&name)).map_err(failed)?;
     }
     Ok(report)
 }

@@ -62,9 +62,6 @@ pub struct Row {
 /// content leaves it open.
 pub fn read_table(name: &str, bytes: &[u8]) -> Result<Table> {
     let text = decode(name, bytes)?;
-    if text.trim().is_empty() {
-        return Err(Error::new(name, "the file is empty"));
-    }
     let table = if is_json(name, &text) { read_json(name, &text)? } else { read_csv(name, &text)? };
     match (table.rows.is_empty(), table.problems.first()) {
         (false, _) => Ok(table),
@@ -76,7 +73,8 @@ pub fn read_table(name: &str, bytes: &[u8]) -> Result<Table> {
     }
 }
 
-fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
+/// The text of a file, which must hold some.
+pub(super) fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
     let text = std::str::from_utf8(bytes).map_err(|cause| {
         let offset = cause.valid_up_to();
         let row = 1 + bytes[..offset].iter().filter(|&&byte| byte == b'\n').count();
@@ -89,18 +87,21 @@ fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
             .fix("The file is UTF-16, or no text at all: save it as UTF-8."));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err(Error::new(name, "the file is empty"));
+    }
     // Lines of an old Mac end with CR alone.
     let old_mac = text.contains('\r') && !text.contains('\n');
     Ok(if old_mac { text.replace('\r', "\n").into() } else { text.into() })
 }
 
-fn ending(name: &str) -> String {
+pub(super) fn ending(name: &str) -> String {
     name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase())
 }
 
 // ---- JSON ----
 
-fn is_json(name: &str, text: &str) -> bool {
+pub(super) fn is_json(name: &str, text: &str) -> bool {
     let start = text.trim_start();
     if matches!(ending(name).as_str(), "json" | "jsonl" | "ndjson") {
         return true;
@@ -120,22 +121,27 @@ fn read_json(name: &str, text: &str) -> Result<Table> {
         problems: vec![],
     };
     let mut places = HashMap::new();
-    if text.trim_start().starts_with('[') {
-        let values: Vec<Value> = serde_json::from_str(text).map_err(|cause| {
-            Error::new(name, cause).fix("Give an array of objects, or one object a line.")
-        })?;
-        for (index, value) in values.into_iter().enumerate() {
-            push_object(&mut table, &mut places, index + 1, serde_json::from_value(value));
-        }
-    } else {
-        for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            push_object(&mut table, &mut places, index + 1, serde_json::from_str(line));
-        }
+    for (number, object) in objects(name, text)? {
+        push_object(&mut table, &mut places, number, object);
     }
     for row in &mut table.rows {
         row.cells.resize(table.columns.len(), None);
     }
     Ok(table)
+}
+
+type Objects<'a> = Box<dyn Iterator<Item = (usize, serde_json::Result<Map<String, Value>>)> + 'a>;
+
+/// The objects of JSON lines or of a JSON array, counted as in [`Problem::row`].
+pub(super) fn objects<'a>(name: &str, text: &'a str) -> Result<Objects<'a>> {
+    if text.trim_start().starts_with('[') {
+        let values: Vec<Value> = serde_json::from_str(text).map_err(|cause| {
+            Error::new(name, cause).fix("Give an array of objects, or one object a line.")
+        })?;
+        return Ok(Box::new((1..).zip(values.into_iter().map(serde_json::from_value))));
+    }
+    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    Ok(Box::new(lines.map(|(number, line)| (number, serde_json::from_str(line)))))
 }
 
 fn push_object(

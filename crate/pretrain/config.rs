@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::checkpoint::Init;
 use crate::config::{Activation, ElectraConfig};
 use crate::error::{Error, Result};
 use crate::optim::{OptimizerConfig, Schedule};
@@ -40,9 +41,8 @@ pub struct PretrainConfig {
     pub max_position_embeddings: usize,
     pub type_vocab_size: usize,
     pub initializer_range: f64,
-    /// Of the position embeddings; `initializer_range` where absent. Where it is smaller, a token's
-    /// word is not drowned by its place, and a small network learns sooner.
-    pub position_initializer_range: Option<f64>,
+    /// How weights are drawn: `original`, `transformers` or `fan-in`.
+    pub initializer: Init,
     pub layer_norm_eps: f64,
 
     // The generator.
@@ -128,7 +128,7 @@ impl Default for PretrainConfig {
             max_position_embeddings: 512,
             type_vocab_size: 2,
             initializer_range: 0.02,
-            position_initializer_range: None,
+            initializer: Init::Original,
             layer_norm_eps: 1e-12,
             generator_hidden_size: 0.25,
             generator_layers: 1.0,
@@ -186,7 +186,7 @@ impl PretrainConfig {
                 embedding_size: 64,
                 hidden_size: 128,
                 num_hidden_layers: 4,
-                position_initializer_range: Some(0.002),
+                initializer: Init::FanIn,
                 generator_hidden_size: 0.5,
                 num_train_steps: 300,
                 batch_size: 16,
@@ -356,6 +356,11 @@ impl PretrainConfig {
         Ok(())
     }
 
+    /// Is the generator's encoder another one than the discriminator's?
+    pub fn has_own_generator(&self) -> bool {
+        self.untied_generator && self.objective != Objective::Mlm
+    }
+
     /// Does the generator look from both sides instead of through masks?
     pub fn two_towers(&self) -> bool {
         self.two_tower_generator || self.objective == Objective::Electric
@@ -385,7 +390,7 @@ impl PretrainConfig {
     /// `config.json` of the generator: narrower by its share, heads of 64.
     pub fn generator(&self, vocab_size: usize, pad_token_id: usize) -> ElectraConfig {
         let main = self.discriminator(vocab_size, pad_token_id);
-        if !self.untied_generator || self.objective == Objective::Mlm {
+        if !self.has_own_generator() {
             return main;
         }
         let part = |whole: usize, share: f64| ((whole as f64 * share).round() as usize).max(1);

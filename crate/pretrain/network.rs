@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use safetensors::Dtype;
 
 use super::config::{Objective, PretrainConfig};
-use crate::checkpoint::{self, Fresh, HostTensor, Init, ModelFiles};
+use crate::checkpoint::{self, Fresh, HostTensor, ModelFiles};
 use crate::config::{DiscriminatorObjective, ElectraConfig};
 use crate::error::Result;
 use crate::heads::{Architecture, DiscriminatorHead, GeneratorHead};
@@ -80,8 +80,8 @@ impl Pretraining {
         checkpoint::fill_from(Self::new(config, vocab_size, device), file, tensors, None)
     }
 
-    /// With the weights of a discriminator and perhaps a generator, by their Hugging Face names;
-    /// what they lack beside their bodies is fresh.
+    /// With the weights of a discriminator, or of a masked language model in its place, and perhaps
+    /// of a generator, by their Hugging Face names; what they lack beside their bodies is fresh.
     ///
     /// # Errors
     /// A tensor is missing, unused or mis-shaped.
@@ -93,18 +93,21 @@ impl Pretraining {
         device: &Device,
     ) -> Result<Self> {
         let mut tensors = discriminator;
+        // A masked language model gives its body; its head is not the discriminator's.
+        tensors.retain(|name, _| !name.starts_with("generator_"));
         let allowed: fn(&str) -> bool = match generator.is_some() {
             true => |name| !name.starts_with("electra.") && !name.starts_with("generator."),
             false => |name| !name.starts_with("electra."),
         };
-        let own = config.untied_generator_embeddings;
+        let own_tables = config.untied_generator_embeddings;
+        let own_body = config.has_own_generator();
         for (name, tensor) in generator.into_iter().flatten() {
             let Some(rest) = name.strip_prefix("electra.") else {
                 tensors.insert(format!("generator.{name}"), tensor);
                 continue;
             };
-            // Shared tables are the discriminator's.
-            if own || !rest.starts_with("embeddings.") {
+            // What is shared is the discriminator's.
+            if own_body && (own_tables || !rest.starts_with("embeddings.")) {
                 tensors.insert(format!("generator.{rest}"), tensor);
             }
         }
@@ -164,7 +167,7 @@ fn one_sided(seq: usize, seen: fn(usize, usize) -> bool, device: &Device) -> Ten
 impl Generator {
     fn new(config: &PretrainConfig, vocab_size: usize, device: &Device) -> Self {
         let sizes = config.generator(vocab_size, 0);
-        let apart = config.untied_generator && config.objective != Objective::Mlm;
+        let apart = config.has_own_generator();
         let towers = if config.two_towers() { 2 } else { 1 };
         Generator {
             embeddings: (apart && config.untied_generator_embeddings)
@@ -188,9 +191,8 @@ impl Delta {
 }
 
 fn fresh(config: &PretrainConfig, allowed: fn(&str) -> bool) -> Fresh {
-    let std = config.initializer_range;
-    let position_std = config.position_initializer_range.unwrap_or(std);
-    Fresh { seed: config.seed, std, position_std, init: Init::Original, allowed }
+    let PretrainConfig { seed, initializer_range: std, initializer: init, .. } = *config;
+    Fresh { seed, std, init, allowed }
 }
 
 // ---------------------------------------------------------------------------------------------

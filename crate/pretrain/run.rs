@@ -15,7 +15,7 @@ use super::config::PretrainConfig;
 use super::evaluation::{Evaluation, Tally};
 use super::network::Pretraining;
 use super::objective::{pass, seeded_noise};
-use crate::batch::Features;
+use crate::batch::{Features, Target};
 use crate::corpus::{Corpus, Index, Split, shuffled};
 use crate::distributed::World;
 use crate::error::{Error, Result};
@@ -192,7 +192,8 @@ impl Run {
     fn next_examples(&self) -> Result<Vec<(u64, Vec<Masked>)>> {
         let (rank, ranks) = (self.world.rank(), self.world.size());
         let size = self.config.batch_size;
-        let at_once = examples_at_once(size, &self.device);
+        let max_seq_length = self.corpus.index.settings.max_seq_length;
+        let at_once = examples_at_once(size, max_seq_length, &self.device);
         let pass = |pass: usize| self.counters.examples + ((pass * ranks + rank) * size) as u64;
         let starts = (0..self.config.accumulate).map(pass);
         let parts = starts.flat_map(|first| {
@@ -225,7 +226,7 @@ impl Run {
             token_type_ids: (0..length).map(segment).collect(),
             attention_mask: vec![1; length],
             input_ids: example.input_ids,
-            label: None,
+            target: Target::Nothing,
         };
         Ok(Masked { features, drawn })
     }

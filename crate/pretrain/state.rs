@@ -150,7 +150,14 @@ pub fn read_state(path: &Path) -> Result<State> {
         Error::new(file.display(), format!("is no state of a run ({e})")).fix(REMOVE)
     };
     let bytes = fs::read(&file).map_err(|e| damaged(&e))?;
-    serde_json::from_slice(&bytes).map_err(|e| damaged(&e))
+    let state: State = serde_json::from_slice(&bytes).map_err(|e| damaged(&e))?;
+    // More than any run, and far below an overflow.
+    const LIMIT: u64 = 1 << 53;
+    let Counters { step, examples, tokens, .. } = state.counters;
+    match [step as u64, examples, tokens].into_iter().find(|count| *count > LIMIT) {
+        Some(count) => Err(damaged(&format_args!("it counts to {count}"))),
+        None => Ok(state),
+    }
 }
 
 /// The checkpoints of a run, oldest first. What a killed run left half-written is not among them.

@@ -4,9 +4,11 @@ use burn::tensor::{Tensor, activation};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::batch::Features;
-use crate::dataset::{Classification, Example};
-use crate::error::Result;
+use crate::batch::{Features, Target};
+use crate::dataset::{
+    Classification, ColumnChoice, Example, Table, choose_columns, classification, listed,
+};
+use crate::error::{Error, Result};
 use crate::metrics::{ClassificationReport, classification_report};
 use crate::tokenizer::{Tokenizer, Truncation};
 
@@ -22,9 +24,27 @@ pub fn features(
     let encode = |example: &Example| {
         let (text, pair) = (&example.text, example.pair.as_deref());
         let encoding = tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
-        Ok(Features::new(example.row, &encoding, example.label))
+        let target = example.label.map_or(Target::Nothing, Target::Class);
+        Ok(Features::new(example.row, &encoding, target))
     };
     examples.iter().map(encode).collect()
+}
+
+/// The labelled rows of a table; `labels` as in [`classification`].
+///
+/// # Errors
+/// There is no label column, or no row can be used.
+pub fn labelled(
+    table: &Table,
+    choice: &ColumnChoice,
+    labels: Option<&[String]>,
+) -> Result<Classification> {
+    let columns = choose_columns(table, choice)?;
+    if columns.label.is_none() {
+        return Err(Error::new("label column", format!("none among {}", listed(&table.columns)))
+            .fix("Name it: --label-column, or labelColumn in the browser."));
+    }
+    classification(table, &columns, labels)
 }
 
 /// Cross-entropy, the mean over the real rows.
@@ -93,13 +113,10 @@ pub struct WorstRow {
     pub loss: f64,
 }
 
-/// Rows that an [`Evaluation`] lists.
-const WORST: usize = 20;
-
 /// Scores labelled examples from their logits, in the same order.
 ///
 /// # Panics
-/// When an example has no label: `finetune::labelled` gives none such.
+/// When an example has no label: [`labelled`] gives none such.
 pub fn evaluate(set: &Classification, logits: &[Vec<f32>]) -> Evaluation {
     let probabilities: Vec<Vec<f64>> = logits.iter().map(|row| probabilities(row)).collect();
     let label = |e: &Example| e.label.expect("a labelled example");
@@ -110,9 +127,7 @@ pub fn evaluate(set: &Classification, logits: &[Vec<f32>]) -> Evaluation {
         .zip(&probabilities)
         .map(|(target, p)| -p[*target].max(f64::MIN_POSITIVE).ln())
         .collect();
-    let mut order: Vec<usize> = (0..losses.len()).collect();
-    order.sort_by(|a, b| losses[*b].total_cmp(&losses[*a]).then(a.cmp(b)));
-    let worst = order.into_iter().take(WORST).map(|i| WorstRow {
+    let worst = super::worst_first(&losses).map(|i| WorstRow {
         row: set.examples[i].row,
         text: set.examples[i].text.clone(),
         text_pair: set.examples[i].pair.clone(),

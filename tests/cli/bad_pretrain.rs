@@ -393,3 +393,21 @@ fn an_update_beyond_all_numbers_is_refused() {
         assert!(said.contains("batch"), "{said}");
     }
 }
+
+/// Counters that no run reaches would overflow on the way.
+#[test]
+fn a_state_that_counts_beyond_all_numbers_is_refused() {
+    let work = with_run();
+    edit(&work, &format!("{NEWEST}/state.json"), |state| state["examples"] = json!(u64::MAX));
+    says(&work, &format!("{RESUME} --data shards --steps 16"), &["state.json", "counts to"]);
+}
+
+/// What an earlier run of another preset left is of another length.
+#[test]
+fn the_built_in_text_is_prepared_for_the_preset_at_hand() {
+    let work = prepared();
+    let line = format!("pretrain --output run --steps 1 --set eval_batches=1 {SMALL}");
+    work.ok(&line);
+    let run = work.ok(&format!("{line} --preset base --overwrite"));
+    assert!(run.stdout.contains("\"max_seq_length\":512"), "{}", run.stdout);
+}

@@ -1,0 +1,323 @@
+//! Texts or pairs with any number of labels each: one column with all of them, or a column of 0
+//! and 1 for each label.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::table::{Problem, Row, Table};
+use super::{
+    Columns, Places, cells, excerpt, filled, listed, part_evenly, require_column, require_usable,
+    sorted_labels,
+};
+use crate::error::{Error, Result};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultiExample {
+    /// Counted as in [`Problem::row`].
+    pub row: usize,
+    pub text: String,
+    pub pair: Option<String>,
+    /// One each of [`MultiLabel::labels`]; None only where the table has no labels.
+    pub labels: Option<Vec<bool>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MultiLabel {
+    pub examples: Vec<MultiExample>,
+    pub labels: Vec<String>,
+    pub skipped: Vec<Problem>,
+}
+
+/// The examples of a multi-label task.
+///
+/// The labels of a row stand in the column `columns.label`: a JSON array, or text cut at the first
+/// of `|`, `;` and `,` that occurs in the column; an empty cell or array is a row without labels.
+/// Or each label has a column of its own with 0 or 1 in it: those named by `flags`.
+///
+/// `labels`: the labels a model knows, in its order; rows with others are skipped. A table that has
+/// a column for each of them needs no `flags`, one without any labels gives None. Without `labels`
+/// the flags keep their order, and the table's own labels are sorted.
+///
+/// # Errors
+/// No row can be used or a column is not there; without `labels` also where there are none, every
+/// row has the same ones, or nearly every row has its own.
+pub fn multi_label(
+    table: &Table,
+    columns: &Columns,
+    flags: &[String],
+    labels: Option<&[String]>,
+) -> Result<MultiLabel> {
+    let places = Places::find(table, columns)?;
+    let source = Source::find(table, &places, flags, labels)?;
+    let is_own = labels.is_none();
+    let labels = match (labels, &source) {
+        (Some(labels), _) => labels.to_vec(),
+        (None, Source::Flags(_)) => flags.to_vec(),
+        (None, Source::Cell { .. }) => source.collect_labels(table, &places),
+        (None, Source::Nothing) => {
+            return Err(Error::new("label column", "no column looks like labels")
+                .fix(format!("Name it; the columns are {}.", listed(&table.columns))));
+        }
+    };
+    let (mut examples, mut skipped) = (vec![], table.problems.clone());
+    for row in &table.rows {
+        match example(row, &places, &source, &labels) {
+            Ok(example) => examples.push(example),
+            Err(reason) => skipped.push(Problem { row: row.number, reason }),
+        }
+    }
+    skipped.sort_by_key(|problem| problem.row);
+    require_usable("examples", examples.is_empty(), &skipped)?;
+    let set = MultiLabel { examples, labels, skipped };
+    if is_own {
+        require_learnable(&set)?;
+    }
+    Ok(set)
+}
+
+fn require_learnable(set: &MultiLabel) -> Result<()> {
+    let rows: BTreeSet<_> = set.examples.iter().map(|example| &example.labels).collect();
+    let (labels, examples) = (set.labels.len(), set.examples.len());
+    let problem = match labels {
+        0 => "no row has a label".to_string(),
+        _ if rows.len() == 1 => "every row has the same labels".to_string(),
+        _ if labels > 50 && labels * 2 > examples => {
+            format!("{labels} different labels in {examples} rows")
+        }
+        _ => return Ok(()),
+    };
+    Err(Error::new("labels", problem)
+        .fix("Separate the labels of a row by \"|\", \";\" or \",\", or choose another column."))
+}
+
+/// Holds out `fraction` of the rows for evaluation, the same ones on every machine. Both parts keep
+/// the order of the file; skipped rows stay with the first.
+pub fn split_multi_label(set: MultiLabel, fraction: f64, seed: u64) -> (MultiLabel, MultiLabel) {
+    let (kept, held_out) = part_evenly(set.examples, fraction, seed);
+    let eval = MultiLabel { examples: held_out, labels: set.labels.clone(), skipped: vec![] };
+    (MultiLabel { examples: kept, ..set }, eval)
+}
+
+/// Where the labels of a row stand.
+enum Source {
+    Cell {
+        place: usize,
+        separator: Option<char>,
+    },
+    /// The columns of the flags, one each label.
+    Flags(Vec<usize>),
+    Nothing,
+}
+
+impl Source {
+    fn find(
+        table: &Table,
+        places: &Places,
+        flags: &[String],
+        labels: Option<&[String]>,
+    ) -> Result<Self> {
+        let known = labels.unwrap_or_default();
+        if let Some(flag) = flags.iter().find(|flag| labels.is_some() && !known.contains(flag)) {
+            return Err(Error::new("columns", format!("the model has no label {flag:?}"))
+                .fix(format!("Its labels are {}.", listed(known))));
+        }
+        let wanted = if flags.is_empty() || labels.is_some() { known } else { flags };
+        let all_there = || wanted.iter().all(|label| table.columns.contains(label));
+        if !flags.is_empty() || places.label.is_none() && !wanted.is_empty() && all_there() {
+            let columns: Result<_> =
+                wanted.iter().map(|name| require_column(table, name)).collect();
+            return Ok(Source::Flags(columns?));
+        }
+        Ok(match places.label {
+            Some(place) => Source::Cell { place, separator: separator(table, place, known) },
+            None => Source::Nothing,
+        })
+    }
+
+    fn collect_labels(&self, table: &Table, places: &Places) -> Vec<String> {
+        let usable = |row: &&Row| {
+            let mut texts = [Some(places.text), places.pair].into_iter().flatten();
+            texts.all(|place| filled(row, place, "text").is_ok())
+        };
+        let parts = |row| self.parts(row).unwrap_or_default();
+        let names: Vec<String> = table.rows.iter().filter(usable).flat_map(parts).collect();
+        sorted_labels(&names.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    /// The labels in a row's cell.
+    fn parts(&self, row: &Row) -> std::result::Result<Vec<String>, String> {
+        let Source::Cell { place, separator } = self else { return Ok(vec![]) };
+        let cell = row.cells[*place].as_deref();
+        let cell = cell.ok_or("the labels are missing; write [] for none")?;
+        if let Some(parts) = json_parts(cell) {
+            return parts;
+        }
+        let parts = cell.split(|letter| Some(letter) == *separator).map(str::trim);
+        Ok(parts.filter(|part| !part.is_empty()).map(str::to_string).collect())
+    }
+
+    fn labels(
+        &self,
+        row: &Row,
+        labels: &[String],
+    ) -> std::result::Result<Option<Vec<bool>>, String> {
+        match self {
+            Source::Nothing => Ok(None),
+            Source::Flags(places) => {
+                let flags =
+                    places.iter().zip(labels).map(|(place, label)| flag(row, *place, label));
+                flags.collect::<std::result::Result<_, _>>().map(Some)
+            }
+            Source::Cell { .. } => {
+                let parts = self.parts(row)?;
+                match parts.iter().find(|part| !labels.contains(part)) {
+                    Some(part) => Err(format!("unknown label {}", excerpt(part))),
+                    None => Ok(Some(labels.iter().map(|label| parts.contains(label)).collect())),
+                }
+            }
+        }
+    }
+}
+
+fn example(
+    row: &Row,
+    places: &Places,
+    source: &Source,
+    labels: &[String],
+) -> std::result::Result<MultiExample, String> {
+    let text = filled(row, places.text, "text")?.to_string();
+    let pair = places.pair.map(|place| filled(row, place, "second text")).transpose()?;
+    let labels = source.labels(row, labels)?;
+    Ok(MultiExample { row: row.number, text, pair: pair.map(str::to_string), labels })
+}
+
+/// None where the cell is no JSON array.
+fn json_parts(cell: &str) -> Option<std::result::Result<Vec<String>, String>> {
+    let Ok(Value::Array(values)) = serde_json::from_str(cell) else { return None };
+    let part = |value: Value| match value {
+        Value::String(label) if !label.trim().is_empty() => Ok(label.trim().to_string()),
+        Value::Number(label) => Ok(label.to_string()),
+        other => Err(format!("{} is no label; write a text", excerpt(&other.to_string()))),
+    };
+    Some(values.into_iter().map(part).collect())
+}
+
+/// The first separator that occurs, and in no label that is known.
+pub(super) fn separator(table: &Table, place: usize, known: &[String]) -> Option<char> {
+    let texts = || cells(table, place).filter(|cell| json_parts(cell).is_none());
+    let occurs = |separator: &char| texts().any(|cell| cell.contains(*separator));
+    let in_label = |separator: &char| known.iter().any(|label| label.contains(*separator));
+    ['|', ';', ','].into_iter().find(|separator| occurs(separator) && !in_label(separator))
+}
+
+/// Whether the cells of a column are lists of labels: arrays, or parts that come back in other
+/// lists.
+pub(super) fn is_lists(table: &Table, place: usize) -> bool {
+    let filled = || cells(table, place).filter(|cell| !cell.trim().is_empty());
+    if filled().next().is_some() && filled().all(|cell| json_parts(cell).is_some()) {
+        return true;
+    }
+    let Some(separator) = separator(table, place, &[]) else { return false };
+    let lists: BTreeSet<&str> = filled().map(str::trim).collect();
+    let parts: BTreeSet<&str> =
+        lists.iter().flat_map(|list| list.split(separator)).map(str::trim).collect();
+    parts.len() < lists.len()
+}
+
+fn flag(row: &Row, place: usize, label: &str) -> std::result::Result<bool, String> {
+    let cell = filled(row, place, &format!("flag {label:?}"))?.trim();
+    match cell.to_ascii_lowercase().as_str() {
+        "0" | "0.0" | "false" => Ok(false),
+        "1" | "1.0" | "true" => Ok(true),
+        _ => Err(format!("the flag {label:?} is {}, not 0 or 1", excerpt(cell))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::read_table;
+
+    fn table(name: &str, text: &str) -> Table {
+        read_table(name, text.as_bytes()).unwrap()
+    }
+
+    fn columns(label: Option<&str>) -> Columns {
+        Columns { text: "text".into(), pair: None, label: label.map(str::to_string) }
+    }
+
+    fn names(set: &MultiLabel) -> Vec<String> {
+        let names = |example: &MultiExample| {
+            let given = set.labels.iter().zip(example.labels.iter().flatten());
+            given.filter(|(_, given)| **given).map(|(label, _)| label.as_str()).collect::<Vec<_>>()
+        };
+        set.examples.iter().map(|example| names(example).join("+")).collect()
+    }
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| name.to_string()).collect()
+    }
+
+    #[test]
+    fn the_separator_is_the_one_that_occurs() {
+        for (text, expected) in [
+            ("labels\ttext\na|b\tx\n\ty\nb\tz\n", ["a+b", "", "b"]),
+            ("labels\ttext\na; b;\tx\n\ty\nb\tz\n", ["a+b", "", "b"]),
+            ("labels\ttext\nb,a\tx\n\ty\nb\tz\n", ["a+b", "", "b"]),
+            ("labels\ttext\nb|a,c\tx\n\ty\nb\tz\n", ["a,c+b", "", "b"]),
+        ] {
+            let set = multi_label(&table("a.tsv", text), &columns(Some("labels")), &[], None);
+            assert_eq!(names(&set.unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn arrays_hold_labels_as_they_are() {
+        let text = "{\"text\": \"x\", \"labels\": [\"a, b\", \"c|d\"]}\n{\"text\": \"y\", \"labels\": []}\n{\"text\": \"z\"}";
+        let set =
+            multi_label(&table("a.jsonl", text), &columns(Some("labels")), &[], None).unwrap();
+        assert_eq!(set.labels, ["a, b", "c|d"]);
+        assert_eq!(names(&set), ["a, b+c|d", ""]);
+        assert_eq!(
+            (set.skipped[0].row, set.skipped[0].reason.as_str()),
+            (3, "the labels are missing; write [] for none")
+        );
+    }
+
+    #[test]
+    fn flags_keep_their_order_or_take_the_models() {
+        let table = table("a.csv", "text,toxic,rude\nx,1,0\ny,True,1.0\nz,2,0\nw,,1\n");
+        let set = multi_label(&table, &columns(None), &strings(&["toxic", "rude"]), None).unwrap();
+        assert_eq!(
+            (set.labels.join(" "), names(&set)),
+            ("toxic rude".into(), strings(&["toxic", "toxic+rude"]))
+        );
+        assert_eq!(set.skipped[0].reason, "the flag \"toxic\" is \"2\", not 0 or 1");
+        assert_eq!(set.skipped[1].reason, "the flag \"toxic\" is empty");
+        let known = strings(&["rude", "toxic"]);
+        let set = multi_label(&table, &columns(None), &[], Some(&known)).unwrap();
+        assert_eq!(
+            (set.labels.join(" "), names(&set)),
+            ("rude toxic".into(), strings(&["toxic", "rude+toxic"]))
+        );
+        // A label column that was chosen comes first.
+        let chosen = multi_label(&table, &columns(Some("text")), &[], Some(&known));
+        assert!(chosen.unwrap_err().to_string().contains("unknown label \"x\""));
+        let strange = multi_label(&table, &columns(None), &strings(&["text"]), Some(&known));
+        assert!(strange.unwrap_err().to_string().contains("the model has no label \"text\""));
+    }
+
+    #[test]
+    fn known_labels_decide_what_is_known_and_where_it_is_cut() {
+        let table = table("a.tsv", "labels\ttext\narts, crafts\tx\nmusic\ty\n");
+        let known = strings(&["arts, crafts", "dance"]);
+        let set = multi_label(&table, &columns(Some("labels")), &[], Some(&known)).unwrap();
+        assert_eq!(
+            (names(&set), set.skipped[0].reason.as_str()),
+            (strings(&["arts, crafts"]), "unknown label \"music\"")
+        );
+        let set = multi_label(&table, &columns(None), &[], Some(&known)).unwrap();
+        assert_eq!(set.examples[0].labels, None);
+    }
+}

@@ -1,0 +1,449 @@
+//! Tagged words: CoNLL columns, CoNLL-U, or JSON lines with words and labels.
+//!
+//! In columns the first is the word and the last its label, as the original reads CoNLL-2000; of
+//! CoNLL-U's ten it is the form and its universal part of speech.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Map, Value};
+
+use super::table::{Problem, decode, is_json, objects};
+use super::{excerpt, listed, part_evenly, require_usable, sorted_labels};
+use crate::error::{Error, Result};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sentence {
+    /// 1-based: the line of its first word, or its line or place in a JSON file.
+    pub row: usize,
+    pub words: Vec<String>,
+    /// Indices into [`Tagging::labels`], one a word; None where the whole file has no labels.
+    pub labels: Option<Vec<usize>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagging {
+    pub sentences: Vec<Sentence>,
+    pub labels: Vec<String>,
+    pub skipped: Vec<Problem>,
+}
+
+/// Names of fields in JSON, the likeliest first.
+const WORDS: &[&str] = &["words", "tokens"];
+const TAGS: &[&str] = &["labels", "tags", "ner_tags", "pos_tags", "chunk_tags", "upos"];
+
+const REMEDY: &str = "A line has a word, its label last, a tab or spaces between; a blank line ends \
+    a sentence. Or JSON lines: {\"words\": [..], \"labels\": [..]}.";
+
+/// Reads sentences. `labels`: the labels a model knows; a sentence with another one is skipped.
+/// Without them the file's own are collected, in alphabetical order as the original sorts them
+/// (numbers in the order of their values). A sentence with a bad line is skipped as a whole.
+///
+/// # Errors
+/// No sentence can be used, or the labels are no labels: one alone, nearly all different, words in
+/// one row and numbers in another.
+pub fn read_tagging(name: &str, bytes: &[u8], labels: Option<&[String]>) -> Result<Tagging> {
+    let text = decode(name, bytes)?;
+    let (tagged, mut skipped) =
+        if is_json(name, &text) { from_json(name, &text)? } else { from_columns(name, &text)? };
+    if tagged.is_empty() && skipped.is_empty() {
+        return Err(Error::new(name, "there is no sentence").fix(REMEDY));
+    }
+    let labels = match labels {
+        Some(labels) => labels.to_vec(),
+        None => collect_labels(name, &tagged)?,
+    };
+    let known: HashMap<&str, usize> = labels.iter().map(String::as_str).zip(0..).collect();
+    let mut sentences = vec![];
+    for tagged in tagged {
+        match tagged.index(&known) {
+            Ok(sentence) => sentences.push(sentence),
+            Err(problem) => skipped.push(problem),
+        }
+    }
+    skipped.sort_by_key(|problem| problem.row);
+    require_usable(name, sentences.is_empty(), &skipped)?;
+    Ok(Tagging { sentences, labels, skipped })
+}
+
+/// Holds out `fraction` of the sentences for evaluation, the same ones on every machine. Both parts
+/// keep the order of the file; skipped rows stay with the first.
+pub fn split_tagging(set: Tagging, fraction: f64, seed: u64) -> (Tagging, Tagging) {
+    let (kept, held_out) = part_evenly(set.sentences, fraction, seed);
+    let eval = Tagging { sentences: held_out, labels: set.labels.clone(), skipped: vec![] };
+    (Tagging { sentences: kept, ..set }, eval)
+}
+
+/// A sentence whose labels are text still.
+struct Tagged {
+    /// The row of each word.
+    rows: Vec<usize>,
+    words: Vec<String>,
+    tags: Option<Vec<String>>,
+}
+
+impl Tagged {
+    fn index(self, known: &HashMap<&str, usize>) -> std::result::Result<Sentence, Problem> {
+        let row = self.rows[0];
+        let index = |(tag, row): (&String, &usize)| {
+            known.get(tag.as_str()).copied().ok_or_else(|| {
+                left_out(*row, self.rows[0], format!("unknown label {}", excerpt(tag)))
+            })
+        };
+        let labels =
+            self.tags.as_ref().map(|tags| tags.iter().zip(&self.rows).map(index).collect());
+        Ok(Sentence { row, labels: labels.transpose()?, words: self.words })
+    }
+}
+
+fn left_out(row: usize, first: usize, reason: String) -> Problem {
+    Problem { row, reason: format!("{reason}; the sentence from row {first} is left out") }
+}
+
+type Read = (Vec<Tagged>, Vec<Problem>);
+
+fn collect_labels(name: &str, tagged: &[Tagged]) -> Result<Vec<String>> {
+    let tags: Vec<&str> =
+        tagged.iter().filter_map(|t| t.tags.as_ref()).flatten().map(String::as_str).collect();
+    let labels = sorted_labels(&tags);
+    match labels.len() {
+        1 => Err(Error::new(name, format!("every word has the label {}", excerpt(&labels[0])))
+            .fix(format!("Give words of at least two labels. {REMEDY}"))),
+        many if many > 50 && many * 2 > tags.len() => {
+            let problem = format!("{many} different labels for {} words", tags.len());
+            Err(Error::new(name, problem).fix(REMEDY))
+        }
+        _ => Ok(labels),
+    }
+}
+
+// ---- Columns ----
+
+fn from_columns(name: &str, text: &str) -> Result<Read> {
+    let layout = Layout::of(text);
+    let (mut tagged, mut problems) = (vec![], vec![]);
+    for block in layout.blocks(text) {
+        match layout.sentence(&block) {
+            Ok(sentence) if sentence.words.is_empty() => {}
+            Ok(sentence) => tagged.push(sentence),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    let words = || tagged.iter().flat_map(|sentence| &sentence.words);
+    if words().filter(|word| word.contains(' ')).count() * 2 > words().count() {
+        let problem = "the first column holds texts, not words";
+        return Err(Error::new(format!("{name}, row {}", tagged[0].rows[0]), problem).fix(REMEDY));
+    }
+    Ok((tagged, problems))
+}
+
+type Line<'a> = (usize, &'a str);
+
+/// How the columns of a file are cut, and which are read.
+struct Layout {
+    separator: &'static [char],
+    /// Of most lines.
+    width: usize,
+    is_conllu: bool,
+}
+
+impl Layout {
+    fn of(text: &str) -> Self {
+        let no_comment = |line: &&str| !line.starts_with('#') && !line.trim().is_empty();
+        let lines: Vec<&str> = text.lines().filter(no_comment).collect();
+        let tabs = lines.iter().filter(|line| line.contains('\t')).count();
+        let separator: &[char] = if tabs * 2 > lines.len() { &['\t'] } else { &[' ', '\t'] };
+        let mut layout = Layout { separator, width: 1, is_conllu: false };
+        let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
+        for line in &lines {
+            *widths.entry(layout.cells(line).len()).or_default() += 1;
+        }
+        layout.width = widths.into_iter().max_by_key(|(_, count)| *count).map_or(1, |(w, _)| w);
+        let has_id = |line: &&str| is_conllu_id(layout.cells(line)[0]);
+        layout.is_conllu = layout.width == 10 && lines.iter().take(100).all(has_id);
+        layout
+    }
+
+    fn cells<'a>(&self, line: &'a str) -> Vec<&'a str> {
+        let cells = line.split(self.separator).map(str::trim);
+        if self.separator.len() == 1 {
+            cells.collect()
+        } else {
+            cells.filter(|c| !c.is_empty()).collect()
+        }
+    }
+
+    /// The lines of each sentence.
+    fn blocks<'a>(&self, text: &'a str) -> Vec<Vec<Line<'a>>> {
+        let mut blocks = vec![vec![]];
+        for (number, line) in (1..).zip(text.lines()) {
+            let starts = blocks.last().is_some_and(Vec::is_empty);
+            if line.trim().is_empty() || line.starts_with("-DOCSTART-") {
+                blocks.push(vec![]);
+            } else if !(starts && self.is_comment(line))
+                && let Some(block) = blocks.last_mut()
+            {
+                block.push((number, line));
+            }
+        }
+        blocks.retain(|block| !block.is_empty());
+        blocks
+    }
+
+    /// `# key = value`, or a line from `#` that does not fit the columns: `#` is a word, too.
+    fn is_comment(&self, line: &str) -> bool {
+        let is_field = line.split_whitespace().nth(2) == Some("=");
+        line.starts_with('#') && (is_field || self.cells(line).len() != self.width)
+    }
+
+    fn sentence(&self, block: &[Line]) -> std::result::Result<Tagged, Problem> {
+        let mut tagged = Tagged { rows: vec![], words: vec![], tags: None };
+        let mut tags = vec![];
+        for &(row, line) in block {
+            let problem = |reason| left_out(row, block[0].0, reason);
+            let cells = self.cells(line);
+            if cells.len() != self.width {
+                let (columns, width) = (cells.len(), self.width);
+                return Err(problem(format!("{columns} columns where most lines have {width}")));
+            }
+            let (word, tag) = if self.is_conllu { (1, 3) } else { (0, self.width - 1) };
+            if self.is_conllu && !cells[0].bytes().all(|byte| byte.is_ascii_digit()) {
+                // The surface form of several words (1-2), or a word that is not in the text (1.1).
+                continue;
+            }
+            if cells[word].is_empty() {
+                return Err(problem("the word is empty".into()));
+            }
+            if cells[tag].is_empty() {
+                let reason = format!("the label of {} is empty", excerpt(cells[word]));
+                return Err(problem(reason));
+            }
+            tagged.rows.push(row);
+            tagged.words.push(cells[word].to_string());
+            tags.push(cells[tag].to_string());
+        }
+        tagged.tags = (self.width > 1).then_some(tags);
+        Ok(tagged)
+    }
+}
+
+fn is_conllu_id(cell: &str) -> bool {
+    cell.starts_with(|first: char| first.is_ascii_digit())
+        && cell.bytes().all(|byte| byte.is_ascii_digit() || b"-.".contains(&byte))
+}
+
+/// Whether text is columns of words: sentences between blank lines, one width, no word with a
+/// space or a comma in it.
+pub(super) fn looks_like_columns(text: &str) -> bool {
+    let layout = Layout::of(text);
+    let blocks = layout.blocks(text);
+    let lines = || blocks.iter().flatten();
+    let is_word = |(_, line): &&Line| {
+        let cells = layout.cells(line);
+        let word = cells.first().copied().unwrap_or_default();
+        cells.len() == layout.width && (word.len() == 1 || !word.contains([' ', ',', ';', '"']))
+    };
+    layout.width > 1
+        && blocks.len() > 1
+        && lines().count() > 2 * blocks.len()
+        && lines().filter(is_word).count() * 10 >= lines().count() * 9
+}
+
+// ---- JSON ----
+
+fn from_json(name: &str, text: &str) -> Result<Read> {
+    let (mut read, mut problems) = (vec![], vec![]);
+    for (row, object) in objects(name, text)? {
+        match object {
+            Ok(object) => read.push((row, object)),
+            Err(cause) => {
+                problems.push(Problem { row, reason: format!("not a JSON object: {cause}") });
+            }
+        }
+    }
+    let field = |names: &[&'static str]| {
+        let given = |name: &&str| read.iter().any(|(_, object)| is_given(object, name));
+        names.iter().copied().find(|name| given(name))
+    };
+    let tags = field(TAGS);
+    let Some(words) = field(WORDS) else {
+        require_usable(name, true, if read.is_empty() { &problems } else { &[] })?;
+        let fields = read.first().map_or(vec![], |(_, object)| object.keys().cloned().collect());
+        let seen =
+            format!("no row has \"words\" or \"tokens\"; its fields are {}", listed(&fields));
+        return Err(Error::new(name, seen).fix(REMEDY));
+    };
+    let mut tagged = vec![];
+    let mut kinds = [None; 2];
+    for (row, object) in &read {
+        match json_sentence(*row, object, words, tags, &mut kinds) {
+            Ok(sentence) => tagged.push(sentence),
+            Err(reason) => problems.push(Problem { row: *row, reason }),
+        }
+    }
+    match (kinds, tags) {
+        ([Some(word), Some(number)], Some(tags)) => {
+            let problem = format!("{tags:?} holds numbers here, but words in row {word}");
+            Err(Error::new(format!("{name}, row {number}"), problem)
+                .fix("Write all labels as words, such as \"B-PER\"."))
+        }
+        _ => Ok((tagged, problems)),
+    }
+}
+
+fn is_given(object: &Map<String, Value>, name: &str) -> bool {
+    object.get(name).is_some_and(|value| !value.is_null())
+}
+
+/// `kinds`: the first row with a word for a label, and the first with a number.
+fn json_sentence(
+    row: usize,
+    object: &Map<String, Value>,
+    words: &str,
+    tags: Option<&str>,
+    kinds: &mut [Option<usize>; 2],
+) -> std::result::Result<Tagged, String> {
+    let words = array(object, words)?.map(|(place, word)| match word {
+        Value::String(word) if !word.trim().is_empty() => Ok(word.clone()),
+        other => Err(format!("word {place} is no text but {}", excerpt(&other.to_string()))),
+    });
+    let words: Vec<String> = words.collect::<std::result::Result<_, _>>()?;
+    let mut tag = |(place, tag): (usize, &Value)| {
+        let (text, kind) = match tag {
+            Value::String(tag) if !tag.trim().is_empty() => (tag.trim().to_string(), 0),
+            Value::Number(tag) if tag.is_i64() => (tag.to_string(), 1),
+            other => return Err(format!("label {place} is {}", excerpt(&other.to_string()))),
+        };
+        kinds[kind].get_or_insert(row);
+        Ok(text)
+    };
+    let tags: Option<Vec<String>> = match tags {
+        Some(tags) => {
+            Some(array(object, tags)?.map(&mut tag).collect::<std::result::Result<_, _>>()?)
+        }
+        None => None,
+    };
+    match &tags {
+        _ if words.is_empty() => Err("there are no words".into()),
+        Some(tags) if tags.len() != words.len() => {
+            Err(format!("{} words, but {} labels", words.len(), tags.len()))
+        }
+        _ => Ok(Tagged { rows: vec![row; words.len()], words, tags }),
+    }
+}
+
+fn array<'a>(
+    object: &'a Map<String, Value>,
+    field: &str,
+) -> std::result::Result<impl Iterator<Item = (usize, &'a Value)>, String> {
+    match object.get(field) {
+        Some(Value::Array(values)) => Ok((1..).zip(values)),
+        Some(Value::Null) | None => Err(format!("{field:?} is missing")),
+        Some(_) => Err(format!("{field:?} is no array; write it as [\"..\", \"..\"]")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Tagging {
+        read_tagging("a.txt", text.as_bytes(), None).unwrap()
+    }
+
+    fn words(set: &Tagging) -> Vec<String> {
+        set.sentences.iter().map(|sentence| sentence.words.join(" ")).collect()
+    }
+
+    #[test]
+    fn columns_may_be_cut_by_tabs_or_spaces() {
+        for text in [
+            "-DOCSTART- -X- O\n\nEU NNP B-ORG\nrejects  VBZ O\n \n\nGo VB O\n",
+            "\u{feff}-DOCSTART-\t-X-\tO\r\n\r\nEU\tNNP\tB-ORG\r\nrejects\tVBZ\tO\r\n\r\n\r\nGo\tVB\tO",
+        ] {
+            let set = read(text);
+            assert_eq!(words(&set), ["EU rejects", "Go"]);
+            assert_eq!(set.labels, ["B-ORG", "O"]);
+            assert_eq!(set.sentences[0].labels, Some(vec![0, 1]));
+            assert_eq!((set.sentences[0].row, set.skipped.len()), (3, 0));
+        }
+    }
+
+    #[test]
+    fn a_hash_starts_a_comment_or_is_a_word() {
+        let set =
+            read("# global.columns = X Y\n# id = 7\n# par =\n# # B-NP\n5 CD I-NP\n# # I-NP\n");
+        assert_eq!(words(&set), ["# 5 #"]);
+        assert_eq!(set.sentences[0].row, 4);
+    }
+
+    #[test]
+    fn conllu_gives_forms_and_parts_of_speech() {
+        let line = |id: &str, form: &str, upos: &str| {
+            format!("{id}\t{form}\tlemma\t{upos}\tXX\t_\t0\troot\t_\tSpaceAfter=No\n")
+        };
+        let text = ["# text = vámonos\n".to_string(), line("1-2", "vámonos", "_")].concat()
+            + &line("1", "vamos", "VERB")
+            + &line("2", "nos", "PRON")
+            + &line("2.1", "ghost", "NOUN");
+        let set = read(&text);
+        assert_eq!(
+            (words(&set), set.labels),
+            (vec!["vamos nos".into()], vec!["PRON".into(), "VERB".into()])
+        );
+    }
+
+    #[test]
+    fn a_bad_line_skips_its_sentence_only() {
+        let known = ["N".to_string(), "V".to_string()];
+        let text = "a\tN\nb\tV\n\nc\tN\nd\n\ne\tV\nf\tX\n\ng\t\n\n\tN\n";
+        let set = read_tagging("a.tsv", text.as_bytes(), Some(&known)).unwrap();
+        assert_eq!(words(&set), ["a b"]);
+        let skipped: Vec<_> = set.skipped.iter().map(|p| (p.row, p.reason.as_str())).collect();
+        assert_eq!(
+            skipped,
+            [
+                (5, "1 columns where most lines have 2; the sentence from row 4 is left out"),
+                (8, "unknown label \"X\"; the sentence from row 7 is left out"),
+                (10, "the label of \"g\" is empty; the sentence from row 10 is left out"),
+                (12, "the word is empty; the sentence from row 12 is left out"),
+            ]
+        );
+    }
+
+    #[test]
+    fn words_alone_have_no_labels() {
+        let set = read("one\ntwo\n\nthree\n");
+        assert_eq!(
+            (words(&set), set.sentences[1].labels.clone()),
+            (vec!["one two".into(), "three".into()], None)
+        );
+        let set = read("{\"tokens\": [\"a\", \"b\"]}\n");
+        assert_eq!((words(&set), set.labels.len()), (vec!["a b".into()], 0));
+    }
+
+    #[test]
+    fn json_lines_hold_words_and_labels_or_numbers() {
+        let set = read(
+            "{\"id\": 1, \"words\": [\"a\", \"b\"], \"ner_tags\": [10, 9]}\n{\"words\": [\"c\"], \"ner_tags\": [9]}",
+        );
+        assert_eq!(set.labels, ["9", "10"]);
+        assert_eq!(set.sentences[0].labels, Some(vec![1, 0]));
+        let set = read(
+            "[{\"tokens\": [\"a\", \"b\"], \"tags\": [\"O\", \"B-X\"], \"pos_tags\": [1, 2]}]",
+        );
+        assert_eq!(set.labels, ["B-X", "O"]);
+    }
+
+    #[test]
+    fn the_split_keeps_every_sentence_once() {
+        let text: String = (0..40).map(|i| format!("w{i} {}\n\n", i % 2)).collect();
+        let set = read(&text);
+        let (train, eval) = split_tagging(set.clone(), 0.25, 3);
+        assert_eq!((train.sentences.len(), eval.sentences.len()), (30, 10));
+        assert_eq!(split_tagging(set.clone(), 0.25, 3).1, eval);
+        assert_ne!(split_tagging(set.clone(), 0.25, 4).1, eval);
+        let mut all = [train.sentences, eval.sentences].concat();
+        all.sort_by_key(|sentence| sentence.row);
+        assert_eq!(all, set.sentences);
+    }
+}

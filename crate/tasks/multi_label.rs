@@ -1,0 +1,123 @@
+//! Classification with any number of labels for a text, each decided by itself.
+
+use burn::tensor::{Tensor, activation};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::batch::{Features, Target};
+use crate::dataset::{MultiExample, MultiLabel};
+use crate::error::Result;
+use crate::metrics::{MultiLabelReport, multi_label_report};
+use crate::tokenizer::{Tokenizer, Truncation};
+
+/// Texts to token ids, cut to `max_seq_length` from the longer text of a pair first.
+///
+/// # Errors
+/// The tokenizer fails.
+pub fn features(
+    tokenizer: &Tokenizer,
+    examples: &[MultiExample],
+    max_seq_length: usize,
+) -> Result<Vec<Features>> {
+    let encode = |example: &MultiExample| {
+        let (text, pair) = (&example.text, example.pair.as_deref());
+        let encoding = tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
+        let target = example.labels.clone().map_or(Target::Nothing, Target::Classes);
+        Ok(Features::new(example.row, &encoding, target))
+    };
+    examples.iter().map(encode).collect()
+}
+
+/// Binary cross-entropy (`BCEWithLogitsLoss`), the mean over the labels of the real rows.
+///
+/// # Shapes
+/// - logits, targets: `[batch, num_labels]`, is_real: `[batch, 1]`, output: `[1]`
+pub fn loss(logits: Tensor<2>, targets: Tensor<2>, is_real: Tensor<2>, terms: usize) -> Tensor<1> {
+    let yes = activation::log_sigmoid(logits.clone()) * targets.clone();
+    let no = activation::log_sigmoid(-logits) * (-targets + 1.0);
+    ((yes + no) * is_real).sum().neg() / terms as f64
+}
+
+/// What a model says of one text: the labels whose probability is at least a half.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Prediction {
+    pub labels: Vec<String>,
+    /// The probability of every label, in the order of the logits.
+    pub scores: Map<String, Value>,
+}
+
+impl Prediction {
+    /// Decodes one row of logits.
+    pub fn new(logits: &[f32], labels: &[String]) -> Self {
+        let scores = logits.iter().map(|logit| sigmoid(*logit));
+        let chosen = labels.iter().zip(logits).filter(|(_, logit)| **logit >= 0.0);
+        Prediction {
+            labels: chosen.map(|(label, _)| label.clone()).collect(),
+            scores: labels.iter().cloned().zip(scores.map(Value::from)).collect(),
+        }
+    }
+}
+
+fn sigmoid(logit: f32) -> f64 {
+    1.0 / (1.0 + f64::from(-logit).exp())
+}
+
+/// How a model does on labelled rows.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    pub loss: f64,
+    #[serde(flatten)]
+    pub report: MultiLabelReport,
+    /// The rows with the highest loss, worst first.
+    pub worst: Vec<WorstRow>,
+}
+
+/// A row that the model got most wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorstRow {
+    pub row: usize,
+    pub text: String,
+    pub text_pair: Option<String>,
+    pub labels: Vec<String>,
+    pub predicted: Vec<String>,
+    pub loss: f64,
+}
+
+/// Scores labelled examples from their logits, in the same order.
+///
+/// # Panics
+/// When an example has no labels.
+pub fn evaluate(set: &MultiLabel, logits: &[Vec<f32>]) -> Evaluation {
+    let target = |e: &MultiExample| e.labels.clone().expect("a labelled example");
+    let targets: Vec<Vec<bool>> = set.examples.iter().map(target).collect();
+    let decide = |row: &Vec<f32>| row.iter().map(|logit| *logit >= 0.0).collect();
+    let predicted: Vec<Vec<bool>> = logits.iter().map(decide).collect();
+    let losses: Vec<f64> =
+        targets.iter().zip(logits).map(|(target, logits)| row_loss(target, logits)).collect();
+    let names = |own: &[bool]| -> Vec<String> {
+        let named = set.labels.iter().zip(own).filter(|(_, own)| **own);
+        named.map(|(label, _)| label.clone()).collect()
+    };
+    let worst = super::worst_first(&losses).map(|i| WorstRow {
+        row: set.examples[i].row,
+        text: set.examples[i].text.clone(),
+        text_pair: set.examples[i].pair.clone(),
+        labels: names(&targets[i]),
+        predicted: names(&predicted[i]),
+        loss: losses[i],
+    });
+    Evaluation {
+        loss: losses.iter().sum::<f64>() / losses.len().max(1) as f64,
+        worst: worst.collect(),
+        report: multi_label_report(&targets, &predicted, &set.labels),
+    }
+}
+
+/// The mean over the labels.
+fn row_loss(target: &[bool], logits: &[f32]) -> f64 {
+    let term = |(target, logit): (&bool, &f32)| {
+        let against = f64::from(if *target { -logit } else { *logit });
+        against.max(0.0) + (-against.abs()).exp().ln_1p()
+    };
+    target.iter().zip(logits).map(term).sum::<f64>() / target.len().max(1) as f64
+}

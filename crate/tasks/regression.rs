@@ -1,0 +1,96 @@
+//! A score for a text or a pair of texts.
+//!
+//! The network learns scores scaled to 0..1, as google-research/electra does for STS-B; the range is
+//! kept in `config.json` and what is shown is in it.
+
+use burn::tensor::Tensor;
+use serde::Serialize;
+
+use crate::batch::{Features, Target};
+use crate::dataset::{Regression, ScoredExample};
+use crate::error::Result;
+use crate::metrics::{RegressionReport, regression_report};
+use crate::tokenizer::{Tokenizer, Truncation};
+
+/// Texts to token ids, cut to `max_seq_length` from the longer text of a pair first.
+///
+/// # Errors
+/// The tokenizer fails.
+pub fn features(
+    tokenizer: &Tokenizer,
+    set: &Regression,
+    max_seq_length: usize,
+) -> Result<Vec<Features>> {
+    let encode = |example: &ScoredExample| {
+        let (text, pair) = (&example.text, example.pair.as_deref());
+        let encoding = tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
+        let scaled = |score: f64| (score - set.minimum) / (set.maximum - set.minimum);
+        let target = example.score.map_or(Target::Nothing, |s| Target::Value(scaled(s) as f32));
+        Ok(Features::new(example.row, &encoding, target))
+    };
+    set.examples.iter().map(encode).collect()
+}
+
+/// Squared error, the mean over the real rows.
+///
+/// # Shapes
+/// - logits, targets, is_real: `[batch, 1]`, output: `[1]`
+pub fn loss(logits: Tensor<2>, targets: Tensor<2>, is_real: Tensor<2>, terms: usize) -> Tensor<1> {
+    let difference = (logits - targets) * is_real;
+    (difference.clone() * difference).sum() / terms as f64
+}
+
+/// A logit in the range of the scores; as it is where the model has none.
+pub fn value(logit: f32, range: Option<(f64, f64)>) -> f64 {
+    let (minimum, maximum) = range.unwrap_or((0.0, 1.0));
+    minimum + f64::from(logit) * (maximum - minimum)
+}
+
+/// How a model does on rows with scores.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    /// The mean squared error of the scaled scores.
+    pub loss: f64,
+    #[serde(flatten)]
+    pub report: RegressionReport,
+    /// True score and prediction of every row, for a scatter plot.
+    pub points: Vec<(f64, f64)>,
+    /// The rows with the largest error, worst first.
+    pub worst: Vec<WorstRow>,
+}
+
+/// A row that the model got most wrong.
+#[derive(Debug, Clone, Serialize)]
+pub struct WorstRow {
+    pub row: usize,
+    pub text: String,
+    pub text_pair: Option<String>,
+    pub score: f64,
+    pub predicted: f64,
+}
+
+/// Scores labelled examples from their logits, in the same order.
+///
+/// # Panics
+/// When an example has no score.
+pub fn evaluate(set: &Regression, logits: &[Vec<f32>]) -> Evaluation {
+    let range = (set.minimum, set.maximum);
+    let score = |e: &ScoredExample| e.score.expect("a labelled example");
+    let targets: Vec<f64> = set.examples.iter().map(score).collect();
+    let predicted: Vec<f64> = logits.iter().map(|row| value(row[0], Some(range))).collect();
+    let errors: Vec<f64> = targets.iter().zip(&predicted).map(|(t, p)| (t - p).abs()).collect();
+    let worst = super::worst_first(&errors).map(|i| WorstRow {
+        row: set.examples[i].row,
+        text: set.examples[i].text.clone(),
+        text_pair: set.examples[i].pair.clone(),
+        score: targets[i],
+        predicted: predicted[i],
+    });
+    let report = regression_report(&targets, &predicted);
+    Evaluation {
+        loss: report.mse / (range.1 - range.0).powi(2),
+        worst: worst.collect(),
+        points: targets.iter().copied().zip(predicted.iter().copied()).collect(),
+        report,
+    }
+}
