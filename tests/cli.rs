@@ -23,6 +23,8 @@ mod prepare;
 mod pretrain;
 #[path = "cli/resume.rs"]
 mod resume;
+#[path = "cli/tasks.rs"]
+mod tasks;
 #[path = "cli/usage.rs"]
 mod usage;
 #[path = "cli/vocab.rs"]

@@ -192,9 +192,6 @@ impl Encode<'_> {
             (Input::Text { text, text_pair: Some(context) }, Some(Kind::QuestionAnswering)) => {
                 self.question(text, context, number)
             }
-            (Input::Text { .. }, Some(Kind::QuestionAnswering)) => {
-                self.refuse(number, "this model answers questions: give question and context")
-            }
             (Input::Words { .. }, _) => self.refuse(number, "words are for a tagger"),
             (Input::Question { .. }, _) => {
                 self.refuse(number, "question and context are for a question answerer")
@@ -334,10 +331,9 @@ fn decode(
         }
     };
     if args.logits {
-        // Of each window, token by token.
-        let width = num_labels(config);
-        let rows = |logits: &Vec<f32>| logits.chunks(width).map(<[f32]>::to_vec).collect();
-        line["logits"] = json!(logits.iter().map(rows).collect::<Vec<Vec<Vec<f32>>>>());
+        // Token by token, one window after the other.
+        let tokens = logits.iter().flat_map(|window| window.chunks(num_labels(config)));
+        line["logits"] = json!(tokens.collect::<Vec<_>>());
     }
     Ok(line)
 }
@@ -388,7 +384,7 @@ fn classes(loaded: &Loaded, logits: &[f32]) -> Result<Value> {
 }
 
 fn undecoded(args: &Args, what: &str) -> Error {
-    Error::new(args.model.display(), format!("{what} says nothing of bare input_ids"))
+    Error::new(args.model.display(), format!("{what} says nothing of a bare text or ids"))
         .fix("Give words, or question and context; or pass --logits for its logits.")
 }
 

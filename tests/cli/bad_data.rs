@@ -71,7 +71,12 @@ fn columns_that_are_not_there() {
     training_fails("a.csv", csv(8), "--text-column Text", &["Did you mean \"text\"?"]);
     training_fails("a.csv", csv(8), "--pair-column pair", &["no column \"pair\""]);
     training_fails("a.csv", csv(8), "--text-column label --label-column label", &["twice"]);
-    training_fails("a.csv", "text\nthe cat\nthe dog\n", "", &["no label column", "--label-column"]);
+    training_fails(
+        "a.csv",
+        "text\nthe cat\nthe dog\n",
+        "",
+        &["a.csv", "no column looks like labels", "label column"],
+    );
     training_fails("a.csv", "the cat\n".repeat(8), "", &["column"]);
 }
 
@@ -82,9 +87,9 @@ fn evaluation_files_without_labels_of_the_model() {
         csv(8).replace("cat", "cow").replace("dog", "hen"),
         &["unknown label \"cow\""],
     );
-    evaluation_fails("text\nthe cat\nthe dog\n", &["no label column"]);
+    evaluation_fails("text\nthe cat\nthe dog\n", &["eval.csv, label column", "--label-column"]);
     let own: String = (0..8).map(|i| format!("the cat {i},note {i}\n")).collect();
-    evaluation_fails(format!("text,note\n{own}"), &["no label column"]);
+    evaluation_fails(format!("text,note\n{own}"), &["eval.csv, label column"]);
 }
 
 /// The column is asked for in both files, and the error says which of them lacks it.

@@ -242,7 +242,7 @@ fn a_model_of_one_segment_takes_no_pairs() {
 fn a_model_that_is_no_classifier_cannot_be_evaluated() {
     let work = Workplace::with_model_and_data();
     let evaluate = "evaluate --model base --data data.csv --device cpu --max-seq-length 16";
-    work.fails(evaluate, &["base", "ElectraForPreTraining", "not a classifier", "finetune"]);
+    work.fails(evaluate, &["base", "not fine-tuned for any task", "electra finetune"]);
 }
 
 #[test]

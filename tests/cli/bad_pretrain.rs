@@ -408,6 +408,8 @@ fn the_built_in_text_is_prepared_for_the_preset_at_hand() {
     let work = prepared();
     let line = format!("pretrain --output run --steps 1 --set eval_batches=1 {SMALL}");
     work.ok(&line);
-    let run = work.ok(&format!("{line} --preset base --overwrite"));
-    assert!(run.stdout.contains("\"max_seq_length\":512"), "{}", run.stdout);
+    work.ok(&format!("{line} --preset base --overwrite"));
+    let index = std::fs::read_to_string(work.path("run/corpus/index.json")).unwrap();
+    let index: Value = serde_json::from_str(&index).unwrap();
+    assert_eq!(index["max_seq_length"], 512, "{index}");
 }

@@ -177,9 +177,14 @@ fn of_several_trials_the_best_is_kept() {
     let work = Workplace::with_model_and_data();
     let lines = finetune(&work, "--train data.csv --trials 2 --seed 3");
     let done = lines.last().unwrap();
-    let accuracies = done["accuracies"].as_array().unwrap();
-    let best = accuracies.iter().map(|a| a.as_f64().unwrap()).fold(0.0, f64::max);
-    assert_eq!((accuracies.len(), done["accuracy"].as_f64()), (2, Some(best)));
+    let scores: Vec<f64> =
+        done["scores"].as_array().unwrap().iter().map(|s| s.as_f64().unwrap()).collect();
+    let [low, high] = [scores[0].min(scores[1]), scores[0].max(scores[1])];
+    assert_eq!((scores.len(), done["accuracy"].as_f64()), (2, Some(high)));
+    let mean = (low + high) / 2.0;
+    let close = |key: &str, value: f64| (done[key].as_f64().unwrap() - value).abs() < 1e-12;
+    assert!(close("mean", mean) && close("median", mean), "{done}");
+    assert!(close("std", (high - low) / 2f64.sqrt()), "{done}");
     let plans = lines.iter().filter(|line| line["event"] == "plan").count();
     assert_eq!(plans, 2);
 }

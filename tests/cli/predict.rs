@@ -118,7 +118,10 @@ fn heads_without_words_give_their_logits() {
     for (fixture, width) in [("model_token_classification", 5), ("model_question_answering", 2)] {
         work.model(fixture, fixture);
         let predict = format!("predict --model {fixture} --device cpu");
-        work.fails_on("the cat\n", &predict, &[fixture, "not decoded yet", "--logits"]);
+        if width == 2 {
+            let words = [fixture, "says nothing of a bare text", "question and context"];
+            work.fails_on("the cat\n", &predict, &words);
+        }
         let answer = work.ok_on("the cat\n", &format!("{predict} --logits")).swap_remove(0);
         let logits = answer["logits"].as_array().unwrap();
         assert_eq!((logits.len(), logits[0].as_array().unwrap().len()), (4, width));

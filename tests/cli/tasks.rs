@@ -1,0 +1,111 @@
+//! Every task from a file of its own: fine-tuned, measured, asked.
+
+use serde_json::{Value, json};
+
+use crate::workplace::Workplace;
+
+const FAST: &str = "--device cpu --epochs 2 --batch-size 4 --max-seq-length 24";
+
+/// Fine-tunes on a file, and gives the lines of training and of an evaluation on the same file.
+fn learn(work: &Workplace, file: &str, content: &str, more: &str) -> (Vec<Value>, Value) {
+    work.write(file, content);
+    let lines =
+        work.ok(&format!("finetune --model base --train {file} --output out {FAST} {more}"));
+    let evaluated = work.ok(&format!("evaluate --model out --data {file} --device cpu"));
+    (lines, evaluated[0].clone())
+}
+
+fn config(work: &Workplace) -> Value {
+    serde_json::from_slice(&work.read("out/config.json")).unwrap()
+}
+
+#[test]
+fn tagging_from_columns() {
+    let work = Workplace::with_model_and_data();
+    let sentence = "the\tO\ncat\tB-PET\ndog\tI-PET\n\nthe\tO\ndog\tB-PET\n\n";
+    let (lines, evaluated) = learn(&work, "tags.conll", &sentence.repeat(6), "");
+    assert_eq!(lines[0]["task"], "tagging");
+    assert_eq!(lines[0]["labels"].as_array().unwrap().len(), 3);
+    assert_eq!(evaluated["tags"]["examples"], 30);
+    assert!(evaluated["entities"]["micro"]["f1"].is_number(), "{evaluated}");
+    assert_eq!(config(&work)["architectures"], json!(["ElectraForTokenClassification"]));
+    let predict = "predict --model out --device cpu";
+    let [plain, words] = ["the cat dog\n", "{\"words\":[\"the\",\"cat\",\"dog\"]}\n"]
+        .map(|input| work.ok_on(input, predict).swap_remove(0));
+    assert_eq!(plain, words);
+    assert_eq!(plain["labels"].as_array().unwrap().len(), 3);
+    work.fails_on(
+        "{\"question\":\"a\",\"context\":\"b\"}\n",
+        predict,
+        &["line 1", "question answerer"],
+    );
+}
+
+#[test]
+fn questions_from_squad() {
+    let work = Workplace::with_model_and_data();
+    let qa = |i: usize| {
+        json!({"id": format!("q{i}"), "question": "who sat", "is_impossible": i == 0,
+            "answers": if i == 0 { json!([]) } else { json!([{"text": "cat", "answer_start": 4}]) }})
+    };
+    let paragraph = |p: usize| {
+        let qas: Vec<Value> = (0..3)
+            .map(|i| {
+                let mut qa = qa(i);
+                qa["id"] = json!(format!("{p}-{i}"));
+                qa
+            })
+            .collect();
+        json!({"context": format!("the cat sat on the mat {p}"), "qas": qas})
+    };
+    let paragraphs: Vec<Value> = (0..6).map(paragraph).collect();
+    let file = json!({"version": "v2.0", "data": [{"title": "t", "paragraphs": paragraphs}]});
+    let (lines, evaluated) = learn(&work, "qa.json", &file.to_string(), "--doc-stride 8");
+    assert_eq!(lines[0]["task"], "question-answering");
+    assert_eq!(evaluated["all"]["total"], 18);
+    let config = config(&work);
+    assert!(config["no_answer_threshold"].is_number() && config.get("id2label").is_none());
+    let input = "{\"question\":\"who sat\",\"context\":\"the cat sat\"}\n";
+    let answer = work.ok_on(input, "predict --model out --device cpu").swap_remove(0);
+    assert!(answer["answer"].is_string() && answer["no_answer_score"].is_number(), "{answer}");
+}
+
+/// Scores are learned between 0 and 1 and shown as they were.
+#[test]
+fn scores_in_their_own_range() {
+    let work = Workplace::with_model_and_data();
+    let rows: String = (0..12).map(|i| format!("cat {i},dog,{}.5\n", 100 + i * 10)).collect();
+    let file = format!("sentence1,sentence2,score\n{rows}");
+    let (lines, evaluated) = learn(&work, "scores.csv", &file, "--double-pairs");
+    assert_eq!(lines[0]["task"], "regression");
+    assert!(lines[0]["train_windows"].as_u64() == Some(20), "{}", lines[0]);
+    assert_eq!(evaluated["examples"], 12);
+    assert!(evaluated["mse"].as_f64().unwrap() < 1e5, "{evaluated}");
+    assert!(evaluated["points"][0][0].as_f64().unwrap() >= 100.0);
+    let config = config(&work);
+    assert_eq!(config["problem_type"], "regression");
+    let range = config["score_range"].as_array().unwrap();
+    assert!(range[0].as_f64().unwrap() < range[1].as_f64().unwrap());
+    let answer = work.ok_on("cat\n", "predict --model out --device cpu").swap_remove(0);
+    assert!(answer["value"].is_number(), "{answer}");
+}
+
+#[test]
+fn several_labels_a_text() {
+    let work = Workplace::with_model_and_data();
+    let rows = "the cat,pet|small\nthe dog,pet\nthe mat,\nthe sofa,big\n".repeat(4);
+    let file = format!("text,labels\n{rows}");
+    let (lines, evaluated) = learn(&work, "many.csv", &file, "--task multi-label");
+    assert_eq!(lines[0]["task"], "multi-label");
+    assert_eq!(evaluated["per_label"].as_array().unwrap().len(), 3);
+    assert_eq!(config(&work)["problem_type"], "multi_label_classification");
+    let answer = work.ok_on("the cat\n", "predict --model out --device cpu").swap_remove(0);
+    assert_eq!(answer["scores"].as_object().unwrap().len(), 3);
+}
+
+#[test]
+fn another_task_than_the_model_was_tuned_for_is_refused() {
+    let work = Workplace::with_classifier();
+    let evaluate = "evaluate --model trained --data data.csv --device cpu --task tagging";
+    work.fails(evaluate, &["trained", "classification", "tagging", "--task"]);
+}
