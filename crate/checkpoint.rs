@@ -831,3 +831,40 @@ pub fn to_zip(files: &ModelFiles) -> Vec<u8> {
     }
     archive.finish().expect("memory takes every write").into_inner()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(name: &str, shape: [usize; 2]) -> Vec<f32> {
+        let fresh = Fresh { seed: 1, std: 0.02, init: Init::FanIn, allowed: |_| true };
+        fresh.draw(name, "weight", &shape)
+    }
+
+    fn deviation(values: &[f32]) -> f64 {
+        let squares: f64 = values.iter().map(|x| f64::from(*x).powi(2)).sum();
+        (squares / values.len() as f64).sqrt()
+    }
+
+    /// Matrices keep the size of what goes through them; tables are as small as ever.
+    #[test]
+    fn fan_in_draws_by_the_number_of_inputs() {
+        let matrix = drawn("electra.encoder.layer.0.output.dense.weight", [128, 512]);
+        assert!((deviation(&matrix) * 512f64.sqrt() - 1.0).abs() < 0.02);
+        let words = drawn("electra.embeddings.word_embeddings.weight", [1000, 64]);
+        assert!((deviation(&words) / 0.02 - 1.0).abs() < 0.02);
+    }
+
+    /// Places are alike the nearer they are, wherever they are.
+    #[test]
+    fn fan_in_positions_are_waves() {
+        let table = drawn("electra.embeddings.position_embeddings.weight", [128, 64]);
+        assert!((deviation(&table) / 0.02 - 1.0).abs() < 0.02);
+        let row = |place: usize| &table[place * 64..][..64];
+        let product = |a: usize, b: usize| -> f64 {
+            row(a).iter().zip(row(b)).map(|(x, y)| f64::from(x * y)).sum()
+        };
+        assert!((product(3, 5) - product(100, 102)).abs() < 1e-6);
+        assert!(product(3, 3) > product(3, 4) && product(3, 4) > product(3, 8));
+    }
+}

@@ -58,6 +58,10 @@ pub struct FinetuneConfig {
     pub eval_fraction: f64,
     /// Updates between two evaluations; once an epoch where absent.
     pub eval_every: Option<usize>,
+    /// Keep the weights of the best evaluation instead of the last.
+    pub keep_best: bool,
+    /// End after so many evaluations in a row without a better score.
+    pub patience: Option<usize>,
     /// The loss is read back every so many updates: a read-back stalls the GPU.
     pub read_every: usize,
     pub seed: u64,
@@ -84,6 +88,8 @@ impl Default for FinetuneConfig {
             freeze: Freeze::Nothing,
             eval_fraction: 0.15,
             eval_every: None,
+            keep_best: false,
+            patience: None,
             read_every: 1,
             seed: 0,
         }
@@ -193,8 +199,8 @@ impl FinetuneConfig {
         if !(self.eval_fraction > 0.0 && self.eval_fraction < 1.0) {
             return wrong("evalFraction", "must be between 0 and 1");
         }
-        if self.eval_every == Some(0) {
-            return wrong("evalEvery", "must be at least 1");
+        if self.eval_every == Some(0) || self.patience == Some(0) {
+            return wrong("evalEvery, patience", "must be at least 1");
         }
         Ok(())
     }
@@ -286,6 +292,16 @@ pub struct Trainer {
     unread: Vec<(usize, Tensor<1>)>,
     scoring: Option<Scorer>,
     evaluated_at: Option<usize>,
+    best: Option<Best>,
+}
+
+/// The best evaluation so far.
+#[derive(Debug)]
+struct Best {
+    score: f64,
+    model: Electra,
+    /// Evaluations since then.
+    since: usize,
 }
 
 impl Trainer {
@@ -324,6 +340,7 @@ impl Trainer {
             unread: Vec::new(),
             scoring: Some(scorer),
             evaluated_at: None,
+            best: None,
             config,
         })
     }
@@ -331,6 +348,14 @@ impl Trainer {
     /// The model as it stands, ready for inference.
     pub fn model(&self) -> Electra {
         self.training_model().valid()
+    }
+
+    /// The model to take away: the best one where that is to be kept, else as it stands.
+    pub fn result(&self) -> Electra {
+        match self.best.as_ref().filter(|_| self.config.keep_best) {
+            Some(best) => best.model.clone(),
+            None => self.model(),
+        }
     }
 
     pub fn max_seq_length(&self) -> usize {
@@ -387,7 +412,20 @@ impl Trainer {
         let step = self.optimizer.step;
         self.evaluated_at = Some(step);
         let evaluation = self.eval.evaluate(&self.encoded, &scorer.finish());
+        self.compare(evaluation.score().1);
         Ok(Progress::Evaluation { step, epoch: self.epoch(), evaluation })
+    }
+
+    /// Notes whether the score is the best one, and ends the run where none was for too long.
+    fn compare(&mut self, score: f64) {
+        match &mut self.best {
+            Some(best) if score <= best.score => best.since += 1,
+            _ => self.best = Some(Best { score, model: self.model(), since: 0 }),
+        }
+        let since = self.best.as_ref().map_or(0, |best| best.since);
+        if self.config.patience.is_some_and(|patience| since >= patience) {
+            self.finish_early();
+        }
     }
 
     async fn update(&mut self) -> Result<Progress> {

@@ -291,7 +291,7 @@ impl Session {
         let mut files = match &self.run {
             Some((trainer, config)) => {
                 let kind = kind_of(config)?.expect("a run is for a task");
-                checkpoint::save(&trainer.model(), config, architecture(kind)).await?
+                checkpoint::save(&trainer.result(), config, architecture(kind)).await?
             }
             None => {
                 let Loaded { model, config, architecture, .. } = &opened.loaded;

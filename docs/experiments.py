@@ -52,7 +52,7 @@ def pretrain(options, name, steps, *more):
     settings = [word for value in BODY + OBJECTIVES[name.split("-")[0]] + list(more) for word in ("--set", value)]
     return electra(
         options, "pretrain", "--data", options.data, "--output", output, "--overwrite", "--preset", "tiny", "--steps", steps,
-        "--batch-size", 16, "--warmup", steps // 10, "--learning-rate", "1e-3", "--save-every", steps // 4,
+        "--batch-size", 64, "--warmup", steps // 10, "--learning-rate", "1e-3", "--save-every", steps // 4,
         "--eval-every", steps // 4, "--seed", 0, *settings, "--set", "keep_checkpoints=0", log=options.work / f"{name}.jsonl",
     )
 

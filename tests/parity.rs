@@ -22,7 +22,7 @@ use electra::heads::{Architecture, Electra, num_labels};
 use electra::kernels::{add_gumbel, dropout, seed_dropout};
 use electra::model::Inputs;
 use electra::optim::{Optimizer, OptimizerConfig, Schedule};
-use electra::tasks::classification;
+use electra::tasks::{classification, question_answering, regression, tagging};
 use fixtures::{Fixture, Tensors, Tolerance, compare, folders, host, report};
 use serde_json::Value;
 
@@ -248,12 +248,19 @@ fn loss_and_logits(loaded: &Loaded, fixture: &Fixture, inputs: &Inputs) -> (Tens
         }
         Architecture::TokenClassification => {
             let logits = model.token_logits(inputs);
-            (token_loss(logits.clone(), labels("labels")), named(host(logits)))
+            let [_, _, classes] = logits.dims();
+            let terms = labels("labels").iter().filter(|label| **label >= 0).count();
+            let flat = logits.clone().flatten(1, 2);
+            let targets = one_hot(labels("labels"), classes, flat.dims(), &flat.device());
+            (tagging::loss(flat, targets, classes, terms), named(host(logits)))
         }
         Architecture::SequenceClassification if num_labels(&loaded.config) == 1 => {
             let logits = model.class_logits(inputs);
-            let targets = &fixture.floats["labels"].values;
-            (squared_loss(logits.clone(), targets), named(host(logits)))
+            let [rows, _] = logits.dims();
+            let targets = TensorData::new(fixture.floats["labels"].values.clone(), [rows, 1]);
+            let targets = Tensor::from_data(targets, &logits.device());
+            let loss = regression::loss(logits.clone(), targets, real(rows, 1, &logits), rows);
+            (loss, named(host(logits)))
         }
         Architecture::SequenceClassification => {
             let logits = model.class_logits(inputs);
@@ -261,8 +268,14 @@ fn loss_and_logits(loaded: &Loaded, fixture: &Fixture, inputs: &Inputs) -> (Tens
         }
         Architecture::QuestionAnswering => {
             let (start, end) = model.span_logits(inputs);
-            let first = cross_entropy(start.clone(), labels("start_positions"));
-            let loss = (first + cross_entropy(end.clone(), labels("end_positions"))) / 2.0;
+            let [rows, seq] = start.dims();
+            let targets = ["start_positions", "end_positions"]
+                .map(|name| one_hot(labels(name), seq, [rows, seq], &start.device()));
+            let both = |parts: [Tensor<2>; 2]| Tensor::stack::<3>(parts.into(), 2).flatten(1, 2);
+            // transformers does not close padding.
+            let open = real(rows, seq, &start);
+            let logits = both([start.clone(), end.clone()]);
+            let loss = question_answering::loss(logits, both(targets), open, rows);
             let logits = [("start_logits", host(start)), ("end_logits", host(end))];
             (loss, logits.map(|(name, tensor)| (name.to_string(), tensor)).into())
         }
@@ -277,22 +290,25 @@ fn replaced_loss(logits: Tensor<2>, labels: &[i32], mask: Tensor<2>) -> Tensor<1
     ((softplus - logits * labels) * mask.clone()).sum() / mask.sum()
 }
 
-fn squared_loss(logits: Tensor<2>, targets: &[f32]) -> Tensor<1> {
-    let targets = TensorData::new(targets.to_vec(), logits.dims());
-    let difference = logits.clone() - Tensor::<2>::from_data(targets, &logits.device());
-    (difference.clone() * difference).mean()
-}
-
 /// The crate's own.
 fn class_loss(logits: Tensor<2>, labels: &[i32]) -> Tensor<1> {
     let [rows, classes] = logits.dims();
-    let mut targets = vec![0f32; rows * classes];
-    for (row, label) in labels.iter().enumerate() {
-        targets[row * classes + *label as usize] = 1.0;
-    }
-    let targets = TensorData::new(targets, [rows, classes]);
-    let targets = Tensor::<2>::from_data(targets, &logits.device());
+    let targets = one_hot(labels, classes, [rows, classes], &logits.device());
     classification::loss(logits, targets, rows)
+}
+
+/// A 1 at each label that is not negative.
+fn one_hot(labels: &[i32], classes: usize, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    let mut targets = vec![0f32; labels.len() * classes];
+    for (place, label) in labels.iter().enumerate().filter(|(_, label)| **label >= 0) {
+        targets[place * classes + *label as usize] = 1.0;
+    }
+    Tensor::from_data(TensorData::new(targets, shape), device)
+}
+
+/// Nothing is padding.
+fn real(rows: usize, columns: usize, like: &Tensor<2>) -> Tensor<2> {
+    Tensor::ones([rows, columns], &like.device())
 }
 
 fn token_loss(logits: Tensor<3>, labels: &[i32]) -> Tensor<1> {

@@ -114,6 +114,12 @@ pub struct Args {
     /// Learn every pair twice, its texts exchanged: where their order means nothing
     #[arg(long)]
     double_pairs: bool,
+    /// Keep the weights of the best evaluation instead of the last
+    #[arg(long)]
+    keep_best: bool,
+    /// End after N evaluations in a row without a better score, and keep the best
+    #[arg(long, value_name = "N", value_parser = within(1usize.., "a whole number above 0"))]
+    patience: Option<usize>,
     /// Repeat with seeds SEED, SEED + 1, .. and keep the run with the best score
     #[arg(long, value_name = "N", default_value_t = 1,
         value_parser = within(1u64.., "a whole number above 0"))]
@@ -155,6 +161,8 @@ impl Args {
             dropout: self.dropout,
             freeze: self.freeze,
             eval_every: self.eval_every,
+            keep_best: self.keep_best || self.patience.is_some(),
+            patience: self.patience,
             read_every: 10,
             seed,
             ..FinetuneConfig::default()
@@ -287,13 +295,14 @@ impl Setup<'_> {
         let run = start(&self.files, &self.tokenizer, train, eval, &options, &self.device);
         let run = run.map_err(|e| self.inside(e))?;
         announce(&run.plan, tag)?;
-        let (mut run, last, log) = drive(run, &self.stop, tag)?;
+        let keep_best = self.args.keep_best || self.args.patience.is_some();
+        let (mut run, last, log) = drive(run, &self.stop, keep_best, tag)?;
         if last.is_collapsed() {
             say("the model gives every example the same label: lower the learning rate, or try \
                  another seed");
         }
         run.config.no_answer_threshold = last.no_answer_threshold();
-        let model = run.trainer.model();
+        let model = run.trainer.result();
         let saved = checkpoint::save(&model, &run.config, architecture(run.plan.task));
         let mut files = pollster::block_on(saved)?;
         files.extend(self.tokenizer.to_files()?);
@@ -336,11 +345,18 @@ fn announce(plan: &TrainPlan, tag: Tag) -> Result<()> {
     tag.print(line)
 }
 
-/// Runs to the end, or until Ctrl-C; then the model is evaluated and kept as it is.
-fn drive(mut run: Run, stop: &AtomicBool, tag: Tag) -> Result<(Run, Evaluation, Vec<u8>)> {
+/// Runs to the end, or until Ctrl-C; then the model is evaluated. Gives the evaluation of the
+/// weights that are kept.
+fn drive(
+    mut run: Run,
+    stop: &AtomicBool,
+    keep_best: bool,
+    tag: Tag,
+) -> Result<(Run, Evaluation, Vec<u8>)> {
     let template = "{bar:30} {pos}/{len} {msg} {eta} left";
     let bar = progress_bar(run.plan.steps, template);
-    let (mut last, mut log, mut tokens, started) = (None, Vec::new(), 0, Instant::now());
+    let mut kept: Option<Evaluation> = None;
+    let (mut log, mut tokens, started) = (Vec::new(), 0, Instant::now());
     loop {
         if stop.load(Ordering::Relaxed) {
             run.trainer.finish_early();
@@ -366,16 +382,19 @@ fn drive(mut run: Run, stop: &AtomicBool, tag: Tag) -> Result<(Run, Evaluation, 
                     fields.shift_remove("points");
                 }
                 log.extend(to_line(&line)?.into_bytes());
-                last = Some(evaluation);
+                let better = |kept: &Evaluation| evaluation.score().1 > kept.score().1;
+                if !keep_best || kept.as_ref().is_none_or(better) {
+                    kept = Some(evaluation);
+                }
             }
             Progress::Done { .. } => break,
         }
     }
     bar.finish_and_clear();
-    let last = last.expect("a run ends with an evaluation");
-    let ((metric, score), seconds) = (last.score(), started.elapsed().as_secs_f64());
+    let kept = kept.expect("a run ends with an evaluation");
+    let ((metric, score), seconds) = (kept.score(), started.elapsed().as_secs_f64());
     say(format_args!("{metric} {score:.4} in {seconds:.0} s"));
-    Ok((run, last, log))
+    Ok((run, kept, log))
 }
 
 fn show(bar: &indicatif::ProgressBar, stats: &StepStats, rate: f64) {

@@ -97,7 +97,8 @@ pub struct Args {
     /// Updates between two evaluations on held-out text; 0 is none but the last
     #[arg(long, value_name = "N")]
     eval_every: Option<usize>,
-    /// Start from the weights of a discriminator and perhaps a generator, with a fresh optimizer
+    /// Start from the weights of a discriminator and perhaps a generator, with a fresh optimizer. A
+    /// masked language model can stand for both: its body is taken
     #[arg(
         long,
         value_name = "DIR[,DIR]",

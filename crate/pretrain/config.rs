@@ -186,6 +186,9 @@ impl PretrainConfig {
                 embedding_size: 64,
                 hidden_size: 128,
                 num_hidden_layers: 4,
+                // Of 32: places are easier to look at with more of them.
+                num_attention_heads: Some(4),
+                generator_attention_heads: Some(2),
                 initializer: Init::FanIn,
                 generator_hidden_size: 0.5,
                 num_train_steps: 300,
@@ -195,6 +198,7 @@ impl PretrainConfig {
                 // A short warm-up without it makes first steps several times too long, and the
                 // discriminator never gets over them.
                 bias_correction: true,
+                beta_2: 0.99,
                 hidden_dropout_prob: 0.0,
                 attention_probs_dropout_prob: 0.0,
                 log_every: 10,

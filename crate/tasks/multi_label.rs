@@ -121,3 +121,24 @@ fn row_loss(target: &[bool], logits: &[f32]) -> f64 {
     };
     target.iter().zip(logits).map(term).sum::<f64>() / target.len().max(1) as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_loss_is_the_mean_over_labels_and_real_rows() {
+        let device = Device::flex();
+        let logits = Tensor::<2>::from_floats([[2.0, -1.0], [0.0, 80.0], [9.0, 9.0]], &device);
+        let targets = Tensor::<2>::from_floats([[1.0, 0.0], [1.0, 1.0], [0.0, 0.0]], &device);
+        let is_real = Tensor::<2>::from_floats([[1.0], [1.0], [0.0]], &device);
+        let loss: f32 = loss(logits, targets, is_real, 4).into_scalar();
+        let rows = [row_loss(&[true, false], &[2.0, -1.0]), row_loss(&[true, true], &[0.0, 80.0])];
+        // ln(1 + e^-2), ln(1 + e^-1), ln 2 and nearly nothing.
+        assert!((rows[0] - (0.126_928 + 0.313_262) / 2.0).abs() < 1e-6, "{rows:?}");
+        assert!((rows[1] - 0.693_147 / 2.0).abs() < 1e-6, "{rows:?}");
+        assert!((f64::from(loss) - (rows[0] + rows[1]) / 2.0).abs() < 1e-6, "{loss}");
+    }
+}

@@ -279,3 +279,29 @@ fn zip_of(work: &Workplace, folders: &[(&str, &str)]) -> Vec<u8> {
     }
     archive.finish().unwrap().into_inner()
 }
+
+/// At so high a rate the first evaluation, before any update, is not beaten for long.
+#[test]
+fn a_run_without_progress_ends_and_the_best_weights_are_kept() {
+    let work = Workplace::with_model_and_data();
+    let train = "finetune --model base --train data.csv --device cpu --max-seq-length 16";
+    let options = "--batch-size 4 --epochs 50 --eval-every 1 --learning-rate 0.9 --patience 2";
+    let lines = work.ok(&format!("{train} {options} --output out"));
+    let scores: Vec<f64> = lines
+        .iter()
+        .filter(|line| line["event"] == "evaluation")
+        .map(|line| line["accuracy"].as_f64().unwrap())
+        .collect();
+    let planned = lines[0]["steps"].as_u64().unwrap() as usize;
+    assert!(scores.len() < planned, "{} evaluations of {planned} steps", scores.len());
+    let best = scores.iter().copied().fold(0.0, f64::max);
+    assert_eq!(lines.last().unwrap()["accuracy"].as_f64(), Some(best));
+    assert!(scores[scores.len() - 2..].iter().all(|score| *score <= best));
+    // The kept weights are those of that evaluation: the held-out rows are the same for a seed.
+    let long = "--batch-size 4 --epochs 3 --eval-every 1 --learning-rate 0.9";
+    let last = work.ok(&format!("{train} {long} --output last"));
+    let kept = work.ok(&format!("{train} {long} --output best --keep-best"));
+    let accuracy = |lines: &[Value]| lines.last().unwrap()["accuracy"].as_f64().unwrap();
+    assert!(accuracy(&kept) >= accuracy(&last));
+    assert!(work.read("best/model.safetensors") != work.read("last/model.safetensors"));
+}

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Does a discriminator see which word of a sentence is wrong? (docs/results.md)
+
+    python3 docs/error_pairs.py --electra PATH --model DIR [--pairs TSV]
+
+TSV has the columns `wrong` and `right`: two sentences that differ in one word. The discriminator, as pre-trained, reads the
+wrong ones. Positive are the tokens that the right sentence has not, between what both begin and end with; [CLS] and [SEP]
+do not count. Python 3 alone.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def lines(command, texts):
+    run = subprocess.run(command, input="".join(text + "\n" for text in texts), capture_output=True, text=True)
+    if run.returncode:
+        raise SystemExit(run.stderr)
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+def difference(wrong, right):
+    """Which places of `wrong` are not in `right`."""
+    shorter = min(len(wrong), len(right))
+    start = next((i for i in range(shorter) if wrong[i] != right[i]), shorter)
+    end = next((i for i in range(shorter - start) if wrong[-1 - i] != right[-1 - i]), shorter - start)
+    return range(start, len(wrong) - end)
+
+
+def auc(scored):
+    """How often a positive scores above a negative, ties counting half."""
+    scored = sorted(scored)
+    ranks, i = [0.0] * len(scored), 0
+    while i < len(scored):
+        j = i
+        while j < len(scored) and scored[j][0] == scored[i][0]:
+            j += 1
+        ranks[i:j] = [(i + j + 1) / 2] * (j - i)
+        i = j
+    positives = sum(positive for _, positive in scored)
+    total = sum(rank for rank, (_, positive) in zip(ranks, scored) if positive)
+    return (total - positives * (positives + 1) / 2) / (positives * (len(scored) - positives))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--electra", default="electra")
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--pairs", type=Path, default=ROOT / "public/samples/errors.tsv")
+    options = parser.parse_args()
+    with options.pairs.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    found = lines([options.electra, "predict", "--device", "cpu", "--model", options.model], [row["wrong"] for row in rows])
+    rights = lines([options.electra, "tokenize", "--model", options.model], [row["right"] for row in rows])
+    scored, first, chance, sentences = [], 0, 0.0, 0
+    for wrong, right in zip(found, rights):
+        places = difference(wrong["tokens"], right["tokens"])
+        scores = wrong["replaced"]
+        inner = range(1, len(scores) - 1)
+        if len(places) == 0:
+            continue  # the same tokens: a difference in capitals, or a word that is only missing
+        sentences += 1
+        scored += [(scores[i], i in places) for i in inner]
+        first += max(inner, key=lambda i: scores[i]) in places
+        chance += len(places) / len(inner)
+    print(json.dumps({
+        "sentences": sentences, "tokens": len(scored), "wrong_tokens": sum(positive for _, positive in scored),
+        "auc": round(auc(scored), 4), "likeliest_is_wrong": round(first / sentences, 4), "by_chance": round(chance / sentences, 4),
+    }))
+
+
+if __name__ == "__main__":
+    main()
