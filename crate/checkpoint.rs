@@ -396,7 +396,7 @@ fn waves(positions: usize, width: usize, std: f64) -> Vec<f32> {
     let pairs = width.div_ceil(2);
     let wave = |position: usize, column: usize| {
         let angle = position as f64 * 100f64.powf(-((column / 2) as f64) / pairs as f64);
-        let value = if column % 2 == 0 { angle.sin() } else { angle.cos() };
+        let value = if column.is_multiple_of(2) { angle.sin() } else { angle.cos() };
         (value * std * std::f64::consts::SQRT_2) as f32
     };
     (0..positions).flat_map(|p| (0..width).map(move |c| wave(p, c))).collect()
