@@ -40,6 +40,7 @@ pub mod distributed;
 pub mod pretrain;
 
 pub mod finetune;
+pub mod report;
 pub mod self_test;
 
 #[cfg(target_family = "wasm")]

@@ -11,6 +11,7 @@ use electra::config::ElectraConfig;
 use electra::dataset::Kind;
 use electra::error::{Error, Result};
 use electra::finetune::{FinetuneOptions, Run, Source, TrainPlan, start};
+use electra::report::{Run as Report, report_html, report_json};
 use electra::tasks::{Evaluation, architecture};
 use electra::tokenizer::Tokenizer;
 use electra::train::{FinetuneConfig, Freeze, Progress, StepStats};
@@ -204,13 +205,12 @@ struct Tag {
 }
 
 impl Tag {
-    /// A reader that goes away does not end the training: the model is what it is for.
-    fn print(self, mut line: Value) -> Result<()> {
+    fn mark(self, mut line: Value) -> Value {
         if self.several {
             line["trial"] = json!(self.trial);
             line["seed"] = json!(self.seed);
         }
-        try_print_line(&line).map(drop)
+        line
     }
 }
 
@@ -219,6 +219,8 @@ struct Trial {
     tag: Tag,
     last: Evaluation,
     files: ModelFiles,
+    /// What it said: the plan, steps and evaluations.
+    lines: Vec<Value>,
 }
 
 impl Trial {
@@ -231,11 +233,12 @@ pub fn run(args: Args) -> Result<()> {
     check_folder(&args.output, args.overwrite)?;
     let setup = prepare(&args)?;
     let mut best: Option<Trial> = None;
-    let mut scores = Vec::new();
+    let (mut scores, mut lines) = (Vec::new(), Vec::new());
     for trial in 0..args.trials {
         let seed = args.seed.wrapping_add(trial);
         let tag = Tag { trial: trial + 1, seed, several: args.trials > 1 };
-        let trial = setup.run_trial(tag)?;
+        let mut trial = setup.run_trial(tag)?;
+        lines.append(&mut trial.lines);
         scores.push(trial.score());
         if best.as_ref().is_none_or(|best| trial.score() > best.score()) {
             best = Some(trial);
@@ -244,10 +247,15 @@ pub fn run(args: Args) -> Result<()> {
             break;
         }
     }
-    let best = best.expect("there is at least one trial");
+    let mut best = best.expect("there is at least one trial");
+    let done = best.tag.mark(summary(&args, &best, &scores));
+    lines.push(done.clone());
+    let report = setup.report(lines, best.tag.seed);
+    best.files.insert("report.html".into(), report_html(&report).into_bytes());
+    best.files.insert("report.json".into(), to_line(&report_json(&report))?.into_bytes());
     checkpoint::write_folder(&args.output, &best.files)?;
-    say(format_args!("wrote {}", args.output.display()));
-    best.tag.print(summary(&args, &best, &scores))
+    say(format_args!("wrote {}; its report.html holds rows of your data", args.output.display()));
+    try_print_line(&done).map(drop)
 }
 
 /// Reads and checks everything before the device is opened: opening one takes a while.
@@ -294,9 +302,10 @@ impl Setup<'_> {
         let (train, eval) = (&self.train, self.eval.as_ref());
         let run = start(&self.files, &self.tokenizer, train, eval, &options, &self.device);
         let run = run.map_err(|e| self.inside(e))?;
-        announce(&run.plan, tag)?;
+        let mut lines = vec![announce(&run.plan, tag)?];
         let keep_best = self.args.keep_best || self.args.patience.is_some();
         let (mut run, last, log) = drive(run, &self.stop, keep_best, tag)?;
+        let metrics = log.iter().map(|line| to_line(&without_texts(line)));
         if last.is_collapsed() {
             say("the model gives every example the same label: lower the learning rate, or try \
                  another seed");
@@ -306,8 +315,23 @@ impl Setup<'_> {
         let saved = checkpoint::save(&model, &run.config, architecture(run.plan.task));
         let mut files = pollster::block_on(saved)?;
         files.extend(self.tokenizer.to_files()?);
-        files.insert("metrics.jsonl".into(), log);
-        Ok(Trial { tag, last, files })
+        files.insert("metrics.jsonl".into(), metrics.collect::<Result<String>>()?.into_bytes());
+        lines.extend(log.into_iter().map(|line| tag.mark(line)));
+        Ok(Trial { tag, last, files, lines })
+    }
+
+    fn report(&self, lines: Vec<Value>, seed: u64) -> Report {
+        let FinetuneOptions { config, .. } = self.args.options(self.max_seq_length, seed);
+        let mut settings = json!({
+            "command": std::env::args().collect::<Vec<_>>().join(" "),
+            "model": self.args.model.display().to_string(),
+            "train": self.train.name,
+            "eval": self.eval.as_ref().map(|eval| &eval.name),
+        });
+        if let (Some(all), Value::Object(more)) = (settings.as_object_mut(), json!(config)) {
+            all.extend(more);
+        }
+        Report { lines, settings, versions: json!({"electra": env!("CARGO_PKG_VERSION")}) }
     }
 
     /// Names the folder where an error is about a file of the model, not about the data.
@@ -320,8 +344,19 @@ impl Setup<'_> {
     }
 }
 
-/// The plan as a line on stdout, and in words on stderr.
-fn announce(plan: &TrainPlan, tag: Tag) -> Result<()> {
+/// Texts of the data are not for the log of a model that is given away.
+fn without_texts(line: &Value) -> Value {
+    let mut line = line.clone();
+    if let Some(fields) = line.as_object_mut() {
+        fields.shift_remove("worst");
+        fields.shift_remove("points");
+    }
+    line
+}
+
+/// The plan as a line on stdout, and in words on stderr. A reader that goes away does not end the
+/// training: the model is what it is for.
+fn announce(plan: &TrainPlan, tag: Tag) -> Result<Value> {
     for note in &plan.notes {
         say(format_args!("note: {note}"));
     }
@@ -342,7 +377,9 @@ fn announce(plan: &TrainPlan, tag: Tag) -> Result<()> {
     }
     let mut line = json!(plan);
     line["event"] = json!("plan");
-    tag.print(line)
+    let line = tag.mark(line);
+    try_print_line(&line)?;
+    Ok(line)
 }
 
 /// Runs to the end, or until Ctrl-C; then the model is evaluated. Gives the evaluation of the
@@ -352,7 +389,7 @@ fn drive(
     stop: &AtomicBool,
     keep_best: bool,
     tag: Tag,
-) -> Result<(Run, Evaluation, Vec<u8>)> {
+) -> Result<(Run, Evaluation, Vec<Value>)> {
     let template = "{bar:30} {pos}/{len} {msg} {eta} left";
     let bar = progress_bar(run.plan.steps, template);
     let mut kept: Option<Evaluation> = None;
@@ -365,7 +402,7 @@ fn drive(
             Progress::Step(stats) => {
                 tokens += stats.tokens;
                 show(&bar, &stats, tokens as f64 / started.elapsed().as_secs_f64());
-                log.extend(to_line(&stats)?.into_bytes());
+                log.push(json!(stats));
             }
             Progress::Evaluating { .. } => {}
             Progress::Evaluation { step, epoch, evaluation } => {
@@ -375,13 +412,8 @@ fn drive(
                 line["event"] = json!("evaluation");
                 line["step"] = json!(step);
                 line["epoch"] = json!(epoch);
-                bar.suspend(|| tag.print(line.clone()))?;
-                if let Some(fields) = line.as_object_mut() {
-                    // Texts of the data are not for the model's folder.
-                    fields.shift_remove("worst");
-                    fields.shift_remove("points");
-                }
-                log.extend(to_line(&line)?.into_bytes());
+                bar.suspend(|| try_print_line(&tag.mark(line.clone())))?;
+                log.push(line);
                 let better = |kept: &Evaluation| evaluation.score().1 > kept.score().1;
                 if !keep_best || kept.as_ref().is_none_or(better) {
                     kept = Some(evaluation);

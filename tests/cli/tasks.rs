@@ -109,3 +109,20 @@ fn another_task_than_the_model_was_tuned_for_is_refused() {
     let evaluate = "evaluate --model trained --data data.csv --device cpu --task tagging";
     work.fails(evaluate, &["trained", "classification", "tagging", "--task"]);
 }
+
+/// The report stands beside the model; its numbers are those that were printed.
+#[test]
+fn a_report_of_several_trials() {
+    let work = Workplace::with_model_and_data();
+    let lines =
+        work.ok(&format!("finetune --model base --train data.csv --output out --trials 2 {FAST}"));
+    let done = lines.last().unwrap();
+    let report: Value = serde_json::from_slice(&work.read("out/report.json")).unwrap();
+    assert_eq!(report["score"], done["accuracy"]);
+    assert_eq!(report["trials"].as_array().unwrap().len(), 2);
+    assert_eq!(report["median"], done["median"]);
+    let page = String::from_utf8(work.read("out/report.html")).unwrap();
+    assert!(page.contains("rows of your data") && !page.contains("<script"));
+    let log = String::from_utf8(work.read("out/metrics.jsonl")).unwrap();
+    assert!(!log.contains("worst"), "texts are not for the log");
+}
