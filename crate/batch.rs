@@ -18,8 +18,12 @@ pub enum Target {
     Value(f32),
     /// For every token the index of its label, where it has one.
     Tokens(Vec<Option<usize>>),
-    /// The first and the last token of an answer.
-    Span(usize, usize),
+    /// The first and the last token of an answer, and whether the question has none.
+    Span {
+        start: usize,
+        end: usize,
+        is_impossible: bool,
+    },
 }
 
 impl Target {
@@ -27,7 +31,7 @@ impl Target {
     pub fn terms(&self) -> usize {
         match self {
             Target::Nothing => 0,
-            Target::Class(_) | Target::Value(_) | Target::Span(..) => 1,
+            Target::Class(_) | Target::Value(_) | Target::Span { .. } => 1,
             Target::Classes(labels) => labels.len(),
             Target::Tokens(labels) => labels.iter().flatten().count(),
         }
@@ -46,9 +50,11 @@ impl Target {
                 let labelled = tokens.iter().enumerate().filter_map(|(t, own)| Some((t, (*own)?)));
                 labelled.for_each(|(token, label)| row[token * labels + label] = 1.0);
             }
-            Target::Span(start, end) => {
+            Target::Span { start, end, is_impossible } => {
                 row[start * labels] = 1.0;
                 row[end * labels + 1] = 1.0;
+                // Only one of the heads is asked for it; its place is `[CLS]`.
+                row[2] = f32::from(u8::from(*is_impossible));
             }
         }
     }

@@ -233,7 +233,7 @@ impl HostTensor {
 // Names
 
 /// A field of ours and the words Hugging Face has for it; a field not listed is called the same.
-const NAMES: [(&str, &str); 22] = [
+const NAMES: [(&str, &str); 23] = [
     // Where the embeddings' projection lies in transformers, too.
     ("encoder", ""),
     ("layers", "encoder.layer"),
@@ -259,6 +259,7 @@ const NAMES: [(&str, &str); 22] = [
     ("OriginalClassifier", ""),
     ("Tokens", ""),
     ("Span", ""),
+    ("JointSpan", ""),
 ];
 
 /// Where a visitor stands in the module tree.
@@ -417,6 +418,7 @@ fn normal(rng: &mut impl Rng) -> f64 {
 ///
 /// # Errors
 /// One is missing, unused or mis-shaped; in `file` their names start with `prefix`.
+#[cfg(not(target_family = "wasm"))]
 pub(crate) fn held_from<M: Module>(
     model: &M,
     file: &str,
@@ -424,9 +426,35 @@ pub(crate) fn held_from<M: Module>(
     tensors: BTreeMap<String, HostTensor>,
     device: &Device,
 ) -> Result<GradientsParams> {
+    hold(model, file, prefix, tensors, device, false)
+}
+
+/// The same of an optimizer that holds nothing for some parameters.
+///
+/// # Errors
+/// One is unused or mis-shaped.
+pub(crate) fn held_partly_from<M: Module>(
+    model: &M,
+    file: &str,
+    prefix: &'static str,
+    tensors: BTreeMap<String, HostTensor>,
+    device: &Device,
+) -> Result<GradientsParams> {
+    hold(model, file, prefix, tensors, device, true)
+}
+
+fn hold<M: Module>(
+    model: &M,
+    file: &str,
+    prefix: &'static str,
+    tensors: BTreeMap<String, HostTensor>,
+    device: &Device,
+    partly: bool,
+) -> Result<GradientsParams> {
     let mut hold = Hold {
         at: Place::default(),
         prefix,
+        partly,
         weights: Weights { file: file.to_string(), tensors },
         held: GradientsParams::new(),
         device: device.clone(),
@@ -443,6 +471,8 @@ pub(crate) fn held_from<M: Module>(
 struct Hold {
     at: Place,
     prefix: &'static str,
+    /// May some be missing?
+    partly: bool,
     weights: Weights,
     held: GradientsParams,
     device: Device,
@@ -453,7 +483,9 @@ impl ModuleVisitor for Hold {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let name = self.at.name();
         let Some(tensor) = self.weights.tensors.remove(&name) else {
-            self.problems.push(format!("{}{name} is missing", self.prefix));
+            if !self.partly {
+                self.problems.push(format!("{}{name} is missing", self.prefix));
+            }
             return;
         };
         let tensor = if self.at.is_linear_weight() { tensor.transposed() } else { tensor };
@@ -708,6 +740,17 @@ fn from_pytorch(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
 }
 
 pub(crate) fn to_safetensors(tensors: &BTreeMap<String, HostTensor>, dtype: Dtype) -> Vec<u8> {
+    // transformers refuses a file that does not say which framework wrote it.
+    to_safetensors_with(tensors, dtype, "format", "pt")
+}
+
+/// The same with another word in its header.
+pub(crate) fn to_safetensors_with(
+    tensors: &BTreeMap<String, HostTensor>,
+    dtype: Dtype,
+    key: &str,
+    word: &str,
+) -> Vec<u8> {
     let bytes_of = |values: &[f32]| -> Vec<u8> {
         match dtype {
             Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
@@ -719,9 +762,14 @@ pub(crate) fn to_safetensors(tensors: &BTreeMap<String, HostTensor>, dtype: Dtyp
         let view = TensorView::new(dtype, shape.to_vec(), data);
         (name.as_str(), view.expect("the bytes were made for the type"))
     });
-    // transformers refuses a file that does not say which framework wrote it.
-    let format = std::collections::HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize(views, Some(format)).expect("names and sizes are consistent")
+    let header = std::collections::HashMap::from([(key.to_string(), word.to_string())]);
+    safetensors::serialize(views, Some(header)).expect("names and sizes are consistent")
+}
+
+/// A word of the header of a safetensors file; None where the file is damaged, or has no such.
+pub(crate) fn header_word(bytes: &[u8], key: &str) -> Option<String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    header.metadata().as_ref()?.get(key).cloned()
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -757,7 +805,7 @@ pub fn read_folder(path: &std::path::Path) -> Result<ModelFiles> {
 }
 
 /// Writes a model folder so that it is there whole or not at all: into a temporary folder
-/// beside, synced, then renamed.
+/// beside, synced, then renamed. `a/b` is a file of a folder in it.
 ///
 /// # Errors
 /// The disk refuses.
@@ -771,7 +819,11 @@ pub fn write_folder(path: &std::path::Path, files: &ModelFiles) -> Result<()> {
     std::fs::create_dir_all(parent).map_err(failed)?;
     let temporary =
         tempfile::Builder::new().prefix(".electra-").tempdir_in(parent).map_err(failed)?;
+    let make_folder = |file: &std::path::Path| {
+        std::fs::create_dir_all(file.parent().expect("it is in a folder")).map_err(failed)
+    };
     for (name, bytes) in files {
+        make_folder(&temporary.path().join(name))?;
         let mut file = std::fs::File::create(temporary.path().join(name)).map_err(failed)?;
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     }
@@ -782,6 +834,7 @@ pub fn write_folder(path: &std::path::Path, files: &ModelFiles) -> Result<()> {
         return Ok(());
     }
     for name in files.keys() {
+        make_folder(&path.join(name))?;
         std::fs::rename(temporary.path().join(name), path.join(name)).map_err(failed)?;
     }
     Ok(())

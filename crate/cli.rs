@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs::File;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -17,10 +17,10 @@ use electra::dataset::{ColumnChoice, Kind};
 use electra::device::{self, Picked};
 use electra::error::{Error, Result};
 use electra::finetune::{Source, check_length};
-use electra::heads::num_labels;
 use electra::self_test::self_test;
 use electra::tasks::Reading;
 use electra::train::FinetuneConfig;
+use flate2::read::MultiGzDecoder;
 use serde::Serialize;
 use serde_json::json;
 
@@ -28,9 +28,12 @@ mod bench;
 mod convert;
 mod evaluate;
 mod finetune;
+mod named;
 mod predict;
 mod prepare;
 mod pretrain;
+mod several;
+mod stopped;
 mod tokenize;
 mod vocab;
 
@@ -46,6 +49,7 @@ struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, for as long as the program runs")]
 enum Command {
     Vocab(vocab::Args),
     Prepare(prepare::Args),
@@ -76,16 +80,16 @@ pub fn run() -> Result<()> {
 #[derive(clap::Args)]
 struct ColumnArgs {
     /// The column with the text
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", conflicts_with = "name")]
     text_column: Option<String>,
     /// The column with the second text of a pair
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", conflicts_with = "name")]
     pair_column: Option<String>,
     /// The column with the label
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", conflicts_with = "name")]
     label_column: Option<String>,
     /// Columns of 0 and 1, one for each label of a multi-label task
-    #[arg(long, value_name = "C,C,..", value_delimiter = ',')]
+    #[arg(long, value_name = "C,C,..", value_delimiter = ',', conflicts_with = "name")]
     label_columns: Vec<String>,
 }
 
@@ -93,7 +97,7 @@ impl ColumnArgs {
     fn reading(&self) -> Reading {
         let (text, pair) = (self.text_column.clone(), self.pair_column.clone());
         let columns = ColumnChoice { text, pair, label: self.label_column.clone() };
-        Reading { columns, label_columns: self.label_columns.clone() }
+        Reading { columns, label_columns: self.label_columns.clone(), ..Reading::default() }
     }
 }
 
@@ -108,7 +112,12 @@ struct DeviceArg {
 impl DeviceArg {
     /// Opens the device, tests a GPU against the CPU, and says on stderr what was taken and why.
     fn open(&self) -> Result<Picked> {
-        let mut picked = device::pick(&self.device)?;
+        self.open_nth(None)
+    }
+
+    /// The same, with the GPU of that number where there are several.
+    fn open_nth(&self, gpu: Option<usize>) -> Result<Picked> {
+        let mut picked = device::pick_nth(&self.device, gpu)?;
         if picked.kind != "cpu" {
             match pollster::block_on(self_test(&picked.device)) {
                 Ok(_) => {}
@@ -149,12 +158,6 @@ fn max_seq_length(asked: Option<usize>, config: &ElectraConfig) -> Result<usize>
     Ok(length)
 }
 
-/// The names of a classifier's classes; numbered where the model has none, as transformers does.
-fn class_names(config: &ElectraConfig) -> Vec<String> {
-    let numbered = || (0..num_labels(config)).map(|i| format!("LABEL_{i}")).collect();
-    config.labels().unwrap_or_else(numbered)
-}
-
 fn read_model(path: &Path) -> Result<ModelFiles> {
     checkpoint::read_folder(path).map_err(|error| at(path, error))
 }
@@ -176,8 +179,17 @@ fn read_file(path: &Path) -> Result<Vec<u8>> {
     })
 }
 
+/// A file of data, unpacked where its name ends in `.gz`; its name is then without that.
 fn read_source(path: &Path) -> Result<Source> {
-    Ok(Source { name: path.display().to_string(), bytes: read_file(path)? })
+    let (name, bytes) = (path.display().to_string(), read_file(path)?);
+    let Some(plain) = name.strip_suffix(".gz") else { return Ok(Source { name, bytes }) };
+    let mut unpacked = Vec::new();
+    let read = MultiGzDecoder::new(&bytes[..]).read_to_end(&mut unpacked);
+    read.map_err(|e| {
+        Error::new(&name, format!("is no whole gzip file ({e})"))
+            .fix("Get it again, or give the unpacked file.")
+    })?;
+    Ok(Source { name: plain.to_string(), bytes: unpacked })
 }
 
 /// A task by its name.
@@ -194,8 +206,7 @@ fn read_input(path: Option<&Path>) -> Result<String> {
         Some(path) => read_file(path)?,
         None => {
             let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::stdin(), &mut bytes)
-                .map_err(|e| Error::new(&place, e))?;
+            std::io::stdin().read_to_end(&mut bytes).map_err(|e| Error::new(&place, e))?;
             bytes
         }
     };

@@ -43,6 +43,9 @@ pub struct ElectraConfig {
     /// Ours: which classification head the weights are for.
     #[serde(skip_serializing_if = "ClassificationHead::is_huggingface")]
     pub classification_head: ClassificationHead,
+    /// Ours: which question-answering head the weights are for.
+    #[serde(skip_serializing_if = "QaHead::is_huggingface")]
+    pub qa_head: QaHead,
     /// Ours: the scores that a regression's 0 and 1 stand for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score_range: Option<(f64, f64)>,
@@ -93,6 +96,18 @@ pub enum ClassificationHead {
     Original,
 }
 
+/// The two question-answering heads in use for ELECTRA.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QaHead {
+    /// transformers: one dense layer; start and end apart from each other.
+    #[default]
+    Huggingface,
+    /// google-research/electra: the end given the start, and a classifier that tells whether there
+    /// is an answer. transformers has no class for it.
+    Original,
+}
+
 /// What else the logits of a discriminator can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,6 +119,12 @@ pub enum DiscriminatorObjective {
 impl ClassificationHead {
     fn is_huggingface(&self) -> bool {
         *self == ClassificationHead::Huggingface
+    }
+}
+
+impl QaHead {
+    fn is_huggingface(&self) -> bool {
+        *self == QaHead::Huggingface
     }
 }
 
@@ -132,6 +153,7 @@ impl Default for ElectraConfig {
             label2id: None,
             problem_type: None,
             classification_head: ClassificationHead::Huggingface,
+            qa_head: QaHead::Huggingface,
             score_range: None,
             no_answer_threshold: None,
             untrained: false,

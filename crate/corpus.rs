@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -149,15 +150,19 @@ impl Corpus {
     /// # Errors
     /// A shard is not the one that was written.
     pub fn verify(&self) -> Result<()> {
-        let shards = |part: &Part| part.shards.len();
-        debug_assert_eq!(shards(&self.train) + shards(&self.eval), self.index.shards.len());
-        for split in [Split::Train, Split::Eval] {
-            let infos = self.index.shards.iter().filter(|info| info.split == split);
-            for (info, (_, shard)) in infos.zip(&self.part(split).shards) {
-                shard.verify(info)?;
-            }
-        }
-        Ok(())
+        let infos = |split| self.index.shards.iter().filter(move |info| info.split == split);
+        let pairs = [Split::Train, Split::Eval]
+            .into_iter()
+            .flat_map(|split| infos(split).zip(self.part(split).shards.iter().map(|(_, s)| s)));
+        let pairs: Vec<_> = pairs.collect();
+        assert_eq!(pairs.len(), self.index.shards.len());
+        pairs.into_par_iter().try_for_each(|(info, shard)| shard.verify(info))
+    }
+
+    /// Bytes of all shards on disk.
+    pub fn bytes(&self) -> u64 {
+        let shards = self.train.shards.iter().chain(&self.eval.shards);
+        shards.map(|(_, shard)| shard.bytes() as u64).sum()
     }
 
     pub fn len(&self, split: Split) -> usize {

@@ -21,7 +21,7 @@ mod scores;
 mod table;
 mod words;
 
-pub use kind::{Kind, detect};
+pub use kind::{Kind, Layout, detect, layout};
 pub use multi_label::{MultiExample, MultiLabel, multi_label, split_multi_label};
 pub use questions::{Answer, Question, Questions, read_questions, split_questions};
 pub use scores::{Regression, ScoredExample, choose_score_columns, regression, split_regression};
@@ -305,15 +305,6 @@ fn sorted_labels(names: &[&str]) -> Vec<String> {
     labels.into_iter().map(str::to_string).collect()
 }
 
-/// How many examples each label has, in the order of the labels.
-pub fn label_counts(set: &Classification) -> Vec<(String, usize)> {
-    let mut counts = vec![0; set.labels.len()];
-    for label in set.examples.iter().filter_map(|example| example.label) {
-        counts[label] += 1;
-    }
-    set.labels.iter().cloned().zip(counts).collect()
-}
-
 /// Holds out `fraction` of every label's examples for evaluation, the same ones on every machine. A
 /// label's last example always stays in training. Both parts keep the order of the file; skipped
 /// rows stay with the first.
@@ -383,6 +374,15 @@ fn held_out(sizes: &[usize], fraction: f64) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// How many examples each label has, in the order of the labels.
+    fn label_counts(set: &Classification) -> Vec<(String, usize)> {
+        let mut counts = vec![0; set.labels.len()];
+        for label in set.examples.iter().filter_map(|example| example.label) {
+            counts[label] += 1;
+        }
+        set.labels.iter().cloned().zip(counts).collect()
+    }
 
     fn table(text: &str) -> Table {
         read_table("data.csv", text.as_bytes()).unwrap()

@@ -53,17 +53,27 @@ pub async fn webgpu() -> Result<Picked> {
 /// The device asked for is not there, or this build lacks the feature for it.
 #[cfg(not(target_family = "wasm"))]
 pub fn pick(choice: &str) -> Result<Picked> {
+    pick_nth(choice, None)
+}
+
+/// The same, with the GPU of that number where there are several; a machine that has fewer shares
+/// them.
+///
+/// # Errors
+/// As [`pick`].
+#[cfg(not(target_family = "wasm"))]
+pub fn pick_nth(choice: &str, gpu: Option<usize>) -> Result<Picked> {
     match choice {
         "cpu" => Ok(cpu("as asked")),
-        "auto" => Ok(match native_gpu(None) {
+        "auto" => Ok(match native_gpu(None, gpu) {
             Ok((picked, false)) => picked,
             Ok((picked, true)) => {
                 cpu(&format!("the only GPU here is a software renderer ({})", picked.name))
             }
             Err(error) => cpu(&format!("no usable GPU ({})", error.problem)),
         }),
-        "wgpu" => native_gpu(None).map(|(picked, _)| picked),
-        "vulkan" | "metal" | "webgpu" | "cuda" => named_gpu(choice),
+        "wgpu" => native_gpu(None, gpu).map(|(picked, _)| picked),
+        "vulkan" | "metal" | "webgpu" | "cuda" => named_gpu(choice, gpu),
         other => Err(Error::new("--device", format!("{other:?} is not known"))
             .fix(format!("It is one of {}.", CHOICES.join(", ")))),
     }
@@ -71,40 +81,62 @@ pub fn pick(choice: &str) -> Result<Picked> {
 
 /// A GPU through one named road, where this build has it.
 #[cfg(not(target_family = "wasm"))]
-fn named_gpu(choice: &str) -> Result<Picked> {
+fn named_gpu(choice: &str, gpu: Option<usize>) -> Result<Picked> {
     use burn::tensor::wgpu::WgpuBackend;
     match choice {
         #[cfg(feature = "vulkan")]
-        "vulkan" => native_gpu(Some(WgpuBackend::Vulkan)).map(|(picked, _)| picked),
+        "vulkan" => native_gpu(Some(WgpuBackend::Vulkan), gpu).map(|(picked, _)| picked),
         #[cfg(feature = "metal")]
-        "metal" => native_gpu(Some(WgpuBackend::Metal)).map(|(picked, _)| picked),
+        "metal" => native_gpu(Some(WgpuBackend::Metal), gpu).map(|(picked, _)| picked),
         #[cfg(feature = "cuda")]
-        "cuda" => Ok(Picked {
-            device: Device::cuda(0),
-            kind: "cuda".into(),
-            name: "CUDA device 0".into(),
-            reason: "as asked".into(),
-        }),
-        "webgpu" => native_gpu(Some(WgpuBackend::WebGpu)).map(|(picked, _)| picked),
+        "cuda" => {
+            let count = Device::enumerate(burn::tensor::DeviceType::Cuda).len();
+            let number = gpu.unwrap_or(0) % count.max(1);
+            Ok(Picked {
+                device: Device::cuda(number),
+                kind: "cuda".into(),
+                name: format!("CUDA device {number}"),
+                reason: "as asked".into(),
+            })
+        }
+        "webgpu" => native_gpu(Some(WgpuBackend::WebGpu), gpu).map(|(picked, _)| picked),
         other => Err(Error::new("--device", format!("this build has no {other}"))
             .fix(format!("Build it in with `./build.sh native --features {other}`, or use wgpu."))),
     }
 }
 
-/// Opens a GPU; the flag says whether it is a software renderer.
+/// Opens a GPU, the one of that number or else the best; the flag says whether it is a software
+/// renderer.
 #[cfg(not(target_family = "wasm"))]
-fn native_gpu(api: Option<burn::tensor::wgpu::WgpuBackend>) -> Result<(Picked, bool)> {
-    let options = Device::wgpu_options();
-    let options = match api {
-        Some(api) => options.graphics_api(api),
-        None => options,
+fn native_gpu(
+    api: Option<burn::tensor::wgpu::WgpuBackend>,
+    gpu: Option<usize>,
+) -> Result<(Picked, bool)> {
+    use burn::tensor::DeviceKind;
+    use burn::tensor::wgpu::WgpuInitError;
+
+    let options = || match api {
+        Some(api) => Device::wgpu_options().graphics_api(api),
+        None => Device::wgpu_options(),
     };
-    let (device, setup) = options.init_with_setup().map_err(|e| {
+    let own = gpu.map(|n| options().device_kind(DeviceKind::DiscreteGpu(n)).init_with_setup());
+    let (opened, of_its_own) = match own {
+        None | Some(Err(WgpuInitError::AdapterUnavailable { .. })) => {
+            (options().init_with_setup(), false)
+        }
+        Some(opened) => (opened, true),
+    };
+    let (device, setup) = opened.map_err(|e| {
         Error::new("GPU", e).fix("Install a Vulkan, Metal or DX12 driver, or use --device cpu.")
     })?;
     let info = setup.adapter.get_info();
     let software = format!("{:?}", info.device_type) == "Cpu";
-    let reason = if software { "a software renderer, as asked" } else { "a GPU is there" };
+    let reason = match (software, gpu) {
+        (true, _) => "a software renderer, as asked".to_string(),
+        (_, Some(n)) if of_its_own => format!("number {n} of this machine"),
+        (_, Some(n)) => format!("this machine has no number {n}, so ranks share it"),
+        _ => "a GPU is there".to_string(),
+    };
     let kind = format!("{:?}", info.backend).to_lowercase();
-    Ok((Picked { device, kind, name: info.name.clone(), reason: reason.into() }, software))
+    Ok((Picked { device, kind, name: info.name.clone(), reason }, software))
 }

@@ -14,12 +14,16 @@ use std::ops::Range;
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Tensor, TensorData};
+use serde_json::Value;
 
 use crate::error::{Error, Result};
 
 /// What launchers tell every rank of the number of ranks: Open MPI's mpirun; those of MPICH and
 /// Intel MPI; Slurm's srun.
 const LAUNCHERS: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"];
+
+/// What they tell of a rank's place among those of its machine: Open MPI; Intel MPI and MPICH; Slurm.
+const LOCAL_RANKS: [&str; 3] = ["OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"];
 
 /// Gradients that are read back from the device at once, at the least: a read-back waits for the
 /// device, and what is read lies in memory a few times over.
@@ -49,7 +53,7 @@ impl World {
     /// # Panics
     /// When called twice in one process: a programmer's mistake.
     pub fn open() -> Result<Self> {
-        let started = LAUNCHERS.iter().find_map(|name| std::env::var(name).ok()?.parse().ok());
+        let started = told(&LAUNCHERS);
         let Some(size) = started.filter(|size| *size > 1) else { return Ok(World::alone()) };
         Ok(World { rank: link::join(size)?, size, thread: PhantomData })
     }
@@ -62,6 +66,11 @@ impl World {
         self.size
     }
 
+    /// Which of its machine's GPUs is this rank's. `None` in a run of one rank, which may have any.
+    pub fn gpu(&self) -> Option<usize> {
+        (self.size > 1).then(|| told(&LOCAL_RANKS).unwrap_or(0))
+    }
+
     /// Only this rank writes and talks.
     pub fn is_first(&self) -> bool {
         self.rank() == 0
@@ -72,6 +81,47 @@ impl World {
         if self.size > 1 {
             link::wait();
         }
+    }
+
+    /// Compares an object with the first rank's: ranks that do different things would wait for
+    /// each other for ever.
+    ///
+    /// # Errors
+    /// This rank's differs; the fields are named. Where it is another rank's that differs, this one
+    /// waits for it to end the run.
+    pub fn agree(&self, own: &Value) -> Result<()> {
+        if self.size == 1 {
+            return Ok(());
+        }
+        let own = serde_json::to_vec(own).expect("plain data");
+        let first = self.of_first(&own);
+        // Both read back: a number may change in its last bit on the way.
+        let [own, first] = [own, first].map(|bytes| serde_json::from_slice(&bytes));
+        let differing = match (&own, &first) {
+            (Ok(own), Ok(first)) => differing(own, first),
+            _ => vec!["it is another version of the program".into()],
+        };
+        if self.any(!differing.is_empty()) && differing.is_empty() {
+            self.wait();
+        }
+        if differing.is_empty() {
+            return Ok(());
+        }
+        let problem = format!("is not started as the first rank is: {}", differing.join("; "));
+        Err(Error::new(format!("rank {}", self.rank), problem)
+            .fix("Give all ranks the same options, and the same prepared text and checkpoints."))
+    }
+
+    /// What the first rank gives here, on every rank.
+    fn of_first(&self, own: &[u8]) -> Vec<u8> {
+        let mut length = [if self.is_first() { own.len() as u64 } else { 0 }];
+        self.sum(&mut length);
+        let mut bytes = vec![0; length[0] as usize];
+        if self.is_first() {
+            bytes.copy_from_slice(own);
+        }
+        self.sum(&mut bytes);
+        bytes
     }
 
     /// Does any rank say so?
@@ -137,6 +187,23 @@ impl Drop for World {
 /// `failed`. Does nothing in a process that [`World::open`] has found alone.
 pub fn leave(failed: bool) {
     link::leave(failed);
+}
+
+/// The first of these variables that holds a number.
+fn told(names: &[&str]) -> Option<usize> {
+    names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
+}
+
+/// The fields that are not the same in both, in words.
+fn differing(own: &Value, first: &Value) -> Vec<String> {
+    let fields = |value: &Value| value.as_object().cloned().unwrap_or_default();
+    let (own, first) = (fields(own), fields(first));
+    let keys = first.keys().chain(own.keys().filter(|key| !first.contains_key(*key)));
+    let value = |fields: &serde_json::Map<String, Value>, key: &String| {
+        fields.get(key).map_or("not given".to_string(), Value::to_string)
+    };
+    let keys = keys.filter(|key| own.get(*key) != first.get(*key));
+    keys.map(|key| format!("{key} is {}, there {}", value(&own, key), value(&first, key))).collect()
 }
 
 /// Neighbours together, until there are `least` elements: ranges of `lengths`.
@@ -283,4 +350,32 @@ mod link {
     pub fn sum<T: Number>(_values: &mut [T]) {}
 
     pub fn leave(_failed: bool) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_between_ranks_is_named() {
+        let first = json!({"seed": 1, "steps": 20, "resume": true});
+        let own = json!({"steps": 20, "seed": 2, "text": "a"});
+        let found = differing(&own, &first);
+        let words = [
+            "seed is 2, there 1",
+            "resume is not given, there true",
+            "text is \"a\", there not given",
+        ];
+        assert_eq!(found, words);
+        assert!(differing(&own, &own).is_empty());
+    }
+
+    #[test]
+    fn a_run_alone_agrees_with_itself_and_has_no_gpu_of_its_own() {
+        let world = World::alone();
+        world.agree(&json!({"seed": 1})).unwrap();
+        assert_eq!(world.gpu(), None);
+    }
 }

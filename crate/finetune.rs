@@ -6,114 +6,23 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::checkpoint::{self, ModelFiles};
-use crate::config::ElectraConfig;
-use crate::dataset::{
-    Classification, ColumnChoice, Columns, Example, Format, Kind, Problem, Table, choose_columns,
-    classification, detect, label_counts,
-};
+use crate::config::{ElectraConfig, QaHead};
+use crate::dataset::{ColumnChoice, Kind, Problem, detect};
 use crate::error::{Error, Result};
+use crate::heads::Electra;
+use crate::seed::stream;
 use crate::tasks::{Encoded, Examples, Known, Reading, architecture, check_pairs, kind_of};
-use crate::tokenizer::{Tokenizer, Truncation};
-use crate::train::{FinetuneConfig, Trainer};
+use crate::tokenizer::Tokenizer;
+use crate::train::{FinetuneConfig, Job, Trainer};
 
 /// Problems listed in full; beyond, they are counted.
-const LISTED: usize = 50;
+pub(crate) const LISTED: usize = 50;
 
 /// How often a label occurs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LabelCount {
     pub label: String,
     pub count: usize,
-}
-
-/// What a file holds, before anything is trained on it.
-#[derive(Debug, Serialize)]
-pub struct Inspection {
-    pub format: Format,
-    pub has_header: bool,
-    pub columns: Vec<String>,
-    pub rows: usize,
-    pub chosen: Columns,
-    pub labels: Vec<LabelCount>,
-    pub lengths: Lengths,
-    pub skipped: Vec<Problem>,
-    pub skipped_count: usize,
-    /// The first rows as they stand.
-    pub preview: Vec<Vec<Option<String>>>,
-}
-
-/// How long the texts are, in tokens, `[CLS]` and `[SEP]` included.
-#[derive(Debug, Serialize)]
-pub struct Lengths {
-    pub bins: Vec<Bin>,
-    pub mean: f64,
-    pub max: usize,
-    /// Texts that `max_seq_length` cuts.
-    pub truncated: usize,
-}
-
-/// Texts of `from` up to and including `to` tokens.
-#[derive(Debug, Serialize)]
-pub struct Bin {
-    pub from: usize,
-    pub to: usize,
-    pub count: usize,
-}
-
-/// Looks into a table.
-///
-/// # Errors
-/// A column that was asked for is not there, or no text column can be found.
-pub fn inspect(
-    table: &Table,
-    choice: &ColumnChoice,
-    tokenizer: &Tokenizer,
-    max_seq_length: usize,
-) -> Result<Inspection> {
-    let chosen = choose_columns(table, choice)?;
-    let set = match chosen.label {
-        Some(_) => classification(table, &chosen, None)?,
-        None => classification(table, &chosen, Some(&[]))?,
-    };
-    let lengths = lengths(&set.examples, tokenizer, max_seq_length)?;
-    Ok(Inspection {
-        format: table.format,
-        has_header: table.has_header,
-        columns: table.columns.clone(),
-        rows: table.rows.len(),
-        chosen,
-        labels: counts(&set),
-        lengths,
-        skipped_count: set.skipped.len(),
-        skipped: set.skipped.into_iter().take(LISTED).collect(),
-        preview: table.rows.iter().take(5).map(|row| row.cells.clone()).collect(),
-    })
-}
-
-fn counts(set: &Classification) -> Vec<LabelCount> {
-    label_counts(set).into_iter().map(|(label, count)| LabelCount { label, count }).collect()
-}
-
-fn lengths(examples: &[Example], tokenizer: &Tokenizer, max_seq_length: usize) -> Result<Lengths> {
-    const WIDTH: usize = 8;
-    let length = |e: &Example| {
-        let encoding =
-            tokenizer.encode(&e.text, e.pair.as_deref(), usize::MAX, Truncation::LongestFirst)?;
-        Ok(encoding.input_ids.len())
-    };
-    let lengths: Vec<usize> = examples.iter().map(length).collect::<Result<_>>()?;
-    let max = lengths.iter().copied().max().unwrap_or(0);
-    // The few very long texts share the last bin.
-    let last = (max.clamp(1, 512) - 1) / WIDTH;
-    let mut bins: Vec<Bin> =
-        (0..=last).map(|i| Bin { from: i * WIDTH + 1, to: (i + 1) * WIDTH, count: 0 }).collect();
-    bins[last].to = bins[last].to.max(max);
-    for length in &lengths {
-        bins[((length.max(&1) - 1) / WIDTH).min(last)].count += 1;
-    }
-    let mean = lengths.iter().sum::<usize>() as f64 / lengths.len().max(1) as f64;
-    let truncated = lengths.iter().filter(|length| **length > max_seq_length).count();
-    Ok(Lengths { bins, mean, max, truncated })
 }
 
 /// What a run will do.
@@ -176,7 +85,8 @@ impl FinetuneOptions {
         };
         let label_columns = label_columns.map_err(wrong)?.unwrap_or_default();
         let config = serde_json::from_value(Value::Object(options)).map_err(wrong)?;
-        Ok(FinetuneOptions { task, reading: Reading { columns, label_columns }, config })
+        let reading = Reading { columns, label_columns, ..Reading::default() };
+        Ok(FinetuneOptions { task, reading, config })
     }
 }
 
@@ -196,6 +106,25 @@ pub struct Run {
     pub config: ElectraConfig,
 }
 
+/// The files of one task.
+#[derive(Debug, Clone, Copy)]
+pub struct TaskFiles<'a> {
+    /// What the training file looks like where absent.
+    pub kind: Option<Kind>,
+    pub train: &'a Source,
+    pub eval: Option<&'a Source>,
+}
+
+/// A run of several tasks that share a body.
+#[derive(Debug)]
+pub struct SharedRun {
+    pub trainer: Trainer,
+    /// Of each task; steps are those of the whole run.
+    pub plans: Vec<TrainPlan>,
+    /// The model's config for each task, with the labels of its data.
+    pub configs: Vec<ElectraConfig>,
+}
+
 /// Prepares everything for fine-tuning.
 ///
 /// # Errors
@@ -208,31 +137,86 @@ pub fn start(
     options: &FinetuneOptions,
     device: &Device,
 ) -> Result<Run> {
+    let task = TaskFiles { kind: options.task, train, eval };
+    let mut run = start_shared(files, tokenizer, &[task], options, device)?;
+    let (plan, config) = (run.plans.swap_remove(0), run.configs.swap_remove(0));
+    Ok(Run { trainer: run.trainer, plan, config })
+}
+
+/// The same for several tasks that share a body; all are read and trained with the same options.
+///
+/// # Errors
+/// As [`start`].
+pub fn start_shared(
+    files: &ModelFiles,
+    tokenizer: &Tokenizer,
+    tasks: &[TaskFiles],
+    options: &FinetuneOptions,
+    device: &Device,
+) -> Result<SharedRun> {
     let settings = &options.config;
     settings.check()?;
+    check_length(settings.max_seq_length, &checkpoint::read_config(files)?)?;
+    let (mut models, mut jobs) = (Vec::new(), Vec::new());
+    let (mut plans, mut configs) = (Vec::new(), Vec::new());
+    for (number, task) in tasks.iter().enumerate() {
+        let Prepared { model, job, plan } =
+            prepare(files, tokenizer, number, *task, options, device)?;
+        configs.push(job.config.clone());
+        models.push(model);
+        jobs.push(job);
+        plans.push(plan);
+    }
+    let windows: Vec<usize> = plans.iter().map(|plan| plan.train_windows).collect();
+    for plan in &mut plans {
+        plan.steps = settings.steps(&windows);
+        plan.steps_per_epoch = settings.steps_per_epoch(&windows);
+    }
+    let trainer = Trainer::new(settings.clone(), models, jobs, device)?;
+    Ok(SharedRun { trainer, plans, configs })
+}
+
+/// One task of a run.
+struct Prepared {
+    model: Electra,
+    job: Job,
+    plan: TrainPlan,
+}
+
+fn prepare(
+    files: &ModelFiles,
+    tokenizer: &Tokenizer,
+    number: usize,
+    TaskFiles { kind, train, eval }: TaskFiles,
+    options: &FinetuneOptions,
+    device: &Device,
+) -> Result<Prepared> {
+    let settings = &options.config;
     let mut config = checkpoint::read_config(files)?;
-    check_length(settings.max_seq_length, &config)?;
-    let kind = match options.task {
+    let kind = match kind {
         Some(kind) => kind,
         None => detect(&train.name, &train.bytes)?,
     };
+    check_metric(settings, kind)?;
     let known = Known::of(&config, kind)?;
     let (train_set, eval_set) = sets(kind, train, eval, options, known)?;
     let train_set = if settings.double_pairs { train_set.doubled() } else { train_set };
     check_pairs(&train_set, &config)?;
+    config.qa_head = qa_head(kind, settings.qa_head, config.qa_head)?;
     set_task(&mut config, &train_set, settings.dropout);
-    let loaded = load(files, config, &train_set, settings.seed, device)?;
+    // Two heads of one shape do not start alike.
+    let seed =
+        if number == 0 { settings.seed } else { stream(settings.seed, "head", number as u64) };
+    let loaded = load(files, config, &train_set, seed, device)?;
     let encode = |set: &Examples, for_training: bool| {
         set.encode(tokenizer, &settings.windowing(), for_training)
     };
-    let (train_encoded, eval_encoded) = (encode(&train_set, true)?, encode(&eval_set, false)?);
+    let (train_encoded, encoded) = (encode(&train_set, true)?, encode(&eval_set, false)?);
     check_vocabulary(tokenizer, &loaded.config)?;
     let mut plan = plan(&train_set, &train_encoded, &eval_set, eval.is_some(), settings);
     plan.notes = loaded.notes;
-    let settings = settings.clone();
-    let features = train_encoded.features;
-    let trainer = Trainer::new(settings, loaded.model, features, eval_set, eval_encoded, device)?;
-    Ok(Run { trainer, plan, config: loaded.config })
+    let job = Job { config: loaded.config, train: train_encoded.features, eval: eval_set, encoded };
+    Ok(Prepared { model: loaded.model, job, plan })
 }
 
 /// Training and evaluation examples with one set of labels.
@@ -290,8 +274,10 @@ fn load(
 ) -> Result<checkpoint::Loaded> {
     let before = checkpoint::read_config(files)?;
     let kind = train.kind();
-    let same =
-        kind_of(&before)? == Some(kind) && Known::of(&before, kind)?.labels == train.known().labels;
+    let head = |config| architecture(kind).name(config);
+    let same = kind_of(&before)? == Some(kind)
+        && Known::of(&before, kind)?.labels == train.known().labels
+        && head(&before) == head(&config);
     if !same {
         return checkpoint::load_body(files, config, architecture(kind), seed, device);
     }
@@ -302,6 +288,19 @@ fn load(
     let mut loaded = checkpoint::load(&files, device)?;
     loaded.notes.push(format!("training goes on from the model's own {} head", kind.name()));
     Ok(loaded)
+}
+
+/// # Errors
+/// A head for questions is asked for another task.
+fn qa_head(kind: Kind, asked: Option<QaHead>, own: QaHead) -> Result<QaHead> {
+    match (kind, asked) {
+        (Kind::QuestionAnswering, asked) => Ok(asked.unwrap_or(own)),
+        (_, None) => Ok(QaHead::default()),
+        (other, Some(_)) => {
+            let problem = format!("is for question-answering; the task is {}", other.name());
+            Err(Error::new("qa_head", problem).fix("Leave it out, or name the other task."))
+        }
+    }
 }
 
 fn set_task(config: &mut ElectraConfig, train: &Examples, dropout: Option<f64>) {
@@ -331,6 +330,16 @@ fn set_task(config: &mut ElectraConfig, train: &Examples, dropout: Option<f64>) 
         config.hidden_dropout_prob = p;
         config.attention_probs_dropout_prob = p;
         config.classifier_dropout = Some(p);
+    }
+}
+
+fn check_metric(settings: &FinetuneConfig, kind: Kind) -> Result<()> {
+    match settings.metric.filter(|metric| !metric.is_of(kind)) {
+        None => Ok(()),
+        Some(metric) => {
+            let problem = format!("{} is not measured in {}", metric.name(), kind.name());
+            Err(Error::new("metric", problem).fix("Leave it out, or choose one of the task's."))
+        }
     }
 }
 
@@ -375,8 +384,8 @@ fn plan(
         train_rows: train.len(),
         eval_rows: eval.len(),
         train_windows: windows,
-        steps: settings.steps(windows),
-        steps_per_epoch: settings.steps_per_epoch(windows),
+        steps: settings.steps(&[windows]),
+        steps_per_epoch: settings.steps_per_epoch(&[windows]),
         epochs: settings.epochs,
         batch_size: settings.batch_size * settings.accumulate,
         learning_rate: settings.learning_rate,

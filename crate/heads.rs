@@ -3,10 +3,12 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::module::linear as affine;
+use burn::tensor::{Device, Int, Tensor};
 
-use crate::config::{Activation, ClassificationHead, ElectraConfig};
+use crate::config::{Activation, ClassificationHead, ElectraConfig, QaHead};
 use crate::error::{Error, Result};
+use crate::kernels::softmax;
 use crate::model::{Dropout, ElectraModel, Inputs, LayerNorm, activate, linear};
 
 /// The Hugging Face classes that this crate reads and writes.
@@ -29,7 +31,10 @@ const ARCHITECTURES: [(Architecture, &str); 5] = [
 
 /// What `architectures` says where the head is google-research/electra's, which transformers
 /// has no class for.
-const ORIGINAL_CLASSIFIER: &str = "ElectraOriginalForSequenceClassification";
+const ORIGINALS: [(Architecture, &str); 2] = [
+    (Architecture::SequenceClassification, "ElectraOriginalForSequenceClassification"),
+    (Architecture::QuestionAnswering, "ElectraOriginalForQuestionAnswering"),
+];
 
 impl Architecture {
     /// Reads `architectures` of a config. A bare `ElectraModel` or none counts as a discriminator.
@@ -40,10 +45,7 @@ impl Architecture {
         let Some(name) = config.architectures.as_ref().and_then(|names| names.first()) else {
             return Ok(Architecture::PreTraining);
         };
-        if name == ORIGINAL_CLASSIFIER {
-            return Ok(Architecture::SequenceClassification);
-        }
-        let known = ARCHITECTURES.iter().find(|(_, known)| known == name);
+        let known = ARCHITECTURES.iter().chain(&ORIGINALS).find(|(_, known)| known == name);
         known.map(|(architecture, _)| *architecture).ok_or_else(|| {
             let names: Vec<_> = ARCHITECTURES.iter().map(|(_, name)| *name).collect();
             Error::new("config.json, architectures", format!("{name:?} is not supported"))
@@ -53,12 +55,15 @@ impl Architecture {
 
     /// The class name for `architectures`.
     pub fn name(self, config: &ElectraConfig) -> &'static str {
-        if self == Architecture::SequenceClassification
-            && config.classification_head == ClassificationHead::Original
-        {
-            return ORIGINAL_CLASSIFIER;
-        }
-        ARCHITECTURES.iter().find(|(a, _)| *a == self).map(|(_, name)| *name).expect("all listed")
+        let is_original = match self {
+            Architecture::SequenceClassification => {
+                config.classification_head == ClassificationHead::Original
+            }
+            Architecture::QuestionAnswering => config.qa_head == QaHead::Original,
+            _ => false,
+        };
+        let names: &[_] = if is_original { &ORIGINALS } else { &ARCHITECTURES };
+        names.iter().find(|(a, _)| *a == self).map(|(_, name)| *name).expect("all listed")
     }
 }
 
@@ -70,6 +75,7 @@ pub struct Electra {
 }
 
 #[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a network has one head")]
 pub enum Head {
     Discriminator(DiscriminatorHead),
     Generator(GeneratorHead),
@@ -78,6 +84,8 @@ pub enum Head {
     OriginalClassifier(LinearHead),
     Tokens(LinearHead),
     Span(SpanHead),
+    /// google-research/electra's question-answering head.
+    JointSpan(JointSpanHead),
 }
 
 impl Electra {
@@ -88,7 +96,8 @@ impl Electra {
     }
 
     /// The logits of whatever head this is, an example a row: `[batch, width]`, where width is
-    /// `num_labels` for a classifier and `seq` times the logits of a token for the others.
+    /// `num_labels` for a classifier, what [`JointSpanHead::search`] finds for the original's head
+    /// for questions, and `seq` times the logits of a token for the others.
     pub fn flat_logits(&self, inputs: &Inputs) -> Tensor<2> {
         match &self.head {
             Head::Discriminator(_) => self.replaced_logits(inputs),
@@ -99,12 +108,31 @@ impl Electra {
                 let (start, end) = self.span_logits(inputs);
                 Tensor::stack::<3>(vec![start, end], 2).flatten(1, 2)
             }
+            Head::JointSpan(head) => head.search(self.electra.forward(inputs), inputs),
         }
     }
 
-    /// Does the head speak of every token, or of the text as a whole?
+    /// The logits that the loss is computed from: [`Electra::flat_logits`], but where an end depends
+    /// on its start they are those of the right start. There, a token has three: start, end, and at
+    /// `[CLS]` the answerability.
+    ///
+    /// # Shapes
+    /// - targets: `[batch, width]`; those of answers have three columns a token, the first the start
+    /// - output: `[batch, width]`
+    pub fn training_logits(&self, inputs: &Inputs, targets: Tensor<2>) -> Tensor<2> {
+        let Head::JointSpan(_) = &self.head else { return self.flat_logits(inputs) };
+        let [batch, seq] = inputs.input_ids.dims();
+        let starts = targets.reshape([batch, seq, 3]).narrow(2, 0, 1).squeeze_dim(2);
+        let JointLogits { start, end, answerability } = self.joint_span_logits(inputs, starts);
+        let answerability = is_first(inputs) * answerability;
+        Tensor::stack::<3>(vec![start, end, answerability], 2).flatten(1, 2)
+    }
+
+    /// Does the head say the same number of things of every token? If not, it speaks of the text as
+    /// a whole.
     pub fn is_per_token(&self) -> bool {
-        !matches!(self.head, Head::Classifier(_) | Head::OriginalClassifier(_))
+        use Head::{Classifier, JointSpan, OriginalClassifier};
+        !matches!(self.head, Classifier(_) | OriginalClassifier(_) | JointSpan(_))
     }
 
     /// Replaced-token logits, `[batch, seq]`: above 0 means "replaced".
@@ -141,6 +169,15 @@ impl Electra {
         let Head::Span(head) = &self.head else { panic!("not a question answerer") };
         head.forward(self.electra.forward(inputs))
     }
+
+    /// The logits of the original's head for questions, the ends given a start in each text.
+    ///
+    /// # Shapes
+    /// - starts: `[batch, seq]`, 1 at the start and 0 elsewhere
+    pub fn joint_span_logits(&self, inputs: &Inputs, starts: Tensor<2>) -> JointLogits {
+        let Head::JointSpan(head) = &self.head else { panic!("not the original's answerer") };
+        head.forward(self.electra.forward(inputs), inputs, starts)
+    }
 }
 
 impl Head {
@@ -159,7 +196,10 @@ impl Head {
                 }
             },
             Architecture::TokenClassification => Head::Tokens(LinearHead::new(config, device)),
-            Architecture::QuestionAnswering => Head::Span(SpanHead::new(config, device)),
+            Architecture::QuestionAnswering => match config.qa_head {
+                QaHead::Huggingface => Head::Span(SpanHead::new(config, device)),
+                QaHead::Original => Head::JointSpan(JointSpanHead::new(config, device)),
+            },
         }
     }
 }
@@ -301,6 +341,143 @@ impl SpanHead {
     }
 }
 
+/// google-research/electra's head for questions (`finetune/qa/qa_tasks.py`): an end is judged
+/// together with its start, and a classifier tells whether there is an answer. It has no dropout.
+#[derive(Module, Debug)]
+pub struct JointSpanHead {
+    pub qa_start: Linear,
+    /// Reads the start's hidden state, and behind it that of a token that may be the end.
+    pub qa_end_dense: Linear,
+    pub qa_end: Linear,
+    /// Reads `[CLS]`, and behind it the mean hidden state of what may be the start.
+    pub qa_answerable_dense: Linear,
+    pub qa_answerable: Linear,
+}
+
+/// What [`JointSpanHead`] says of a start and of the ends that may follow it.
+#[derive(Debug, Clone)]
+pub struct JointLogits {
+    /// `[batch, seq]`
+    pub start: Tensor<2>,
+    /// `[batch, seq]`
+    pub end: Tensor<2>,
+    /// `[batch, 1]`, above 0 where the question has no answer.
+    pub answerability: Tensor<2>,
+}
+
+/// The starts that ends are looked for, as many as in the original.
+pub const BEAM: usize = 20;
+
+impl JointSpanHead {
+    /// Between the two layers that judge an end, or the answerability.
+    const INNER: usize = 512;
+
+    fn new(config: &ElectraConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        JointSpanHead {
+            qa_start: linear(hidden, 1, device),
+            qa_end_dense: linear(2 * hidden, Self::INNER, device),
+            qa_end: linear(Self::INNER, 1, device),
+            qa_answerable_dense: linear(2 * hidden, Self::INNER, device),
+            qa_answerable: linear(Self::INNER, 1, device),
+        }
+    }
+
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`, starts: `[batch, seq]`, 1 at the start and 0 elsewhere
+    pub fn forward(&self, hidden: Tensor<3>, inputs: &Inputs, starts: Tensor<2>) -> JointLogits {
+        let closed = closed(inputs);
+        let start = self.start_logits(&hidden, &closed);
+        let ends = self.ends(&hidden);
+        JointLogits {
+            end: self.end_logits(&hidden, ends, starts) + closed,
+            answerability: self.answerability(hidden, start.clone()),
+            start,
+        }
+    }
+
+    /// All that is needed to find the answer: for each text a matrix, row by row. The first row is
+    /// the answerability and the start logits, each further one the place of one of the best starts
+    /// and the logits of its ends. Where there are fewer tokens, starts come again.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`, output: `[batch, (1 + BEAM) * (1 + seq)]`
+    pub fn search(&self, hidden: Tensor<3>, inputs: &Inputs) -> Tensor<2> {
+        let [batch, seq, _] = hidden.dims();
+        let (places, closed) = (places(inputs), closed(inputs));
+        let start = self.start_logits(&hidden, &closed);
+        let ends = self.ends(&hidden);
+        let mut rows = vec![self.answerability(hidden.clone(), start.clone()), start.clone()];
+        let mut left = start;
+        for _ in 0..BEAM {
+            let best = left.clone().argmax(1); // [batch, 1]
+            let chosen = places.clone().equal(best.clone().expand([batch, seq])).float();
+            let end = self.end_logits(&hidden, ends.clone(), chosen.clone());
+            rows.extend([best.float(), end + closed.clone()]);
+            left = left - chosen * 1e4;
+        }
+        Tensor::cat(rows, 1)
+    }
+
+    fn start_logits(&self, hidden: &Tensor<3>, closed: &Tensor<2>) -> Tensor<2> {
+        self.qa_start.forward(hidden.clone()).squeeze_dim(2) + closed.clone()
+    }
+
+    /// What every token as an end adds to the inner layer, whatever the start: `[batch, seq, 512]`.
+    fn ends(&self, hidden: &Tensor<3>) -> Tensor<3> {
+        let width = hidden.dims()[2];
+        let weight = self.qa_end_dense.weight.val().narrow(0, width, width);
+        let bias = self.qa_end_dense.bias.as_ref().expect("it has one").val();
+        affine(hidden.clone(), weight, Some(bias))
+    }
+
+    /// `[batch, seq]`
+    fn end_logits(&self, hidden: &Tensor<3>, ends: Tensor<3>, starts: Tensor<2>) -> Tensor<2> {
+        let width = hidden.dims()[2];
+        let weight = self.qa_end_dense.weight.val().narrow(0, 0, width);
+        let start = affine(weighted_sum(hidden.clone(), starts), weight, None); // [batch, 1, 512]
+        let inner = activate(Activation::Gelu, ends + start);
+        self.qa_end.forward(inner).squeeze_dim(2)
+    }
+
+    /// `[batch, 1]`
+    fn answerability(&self, hidden: Tensor<3>, start: Tensor<2>) -> Tensor<2> {
+        let likely = weighted_sum(hidden.clone(), softmax(start)).squeeze_dim::<2>(1);
+        let both = Tensor::cat(vec![first_token(hidden), likely], 1); // [batch, 2 * hidden]
+        let inner = activate(Activation::Gelu, self.qa_answerable_dense.forward(both));
+        self.qa_answerable.forward(inner)
+    }
+}
+
+/// # Shapes
+/// - hidden: `[batch, seq, hidden]`, weights: `[batch, seq]`, output: `[batch, 1, hidden]`
+fn weighted_sum(hidden: Tensor<3>, weights: Tensor<2>) -> Tensor<3> {
+    (hidden * weights.unsqueeze_dim(2)).sum_dim(1)
+}
+
+/// The number of each token in its text, `[batch, seq]`.
+fn places(inputs: &Inputs) -> Tensor<2, Int> {
+    let [batch, seq] = inputs.input_ids.dims();
+    let row = Tensor::<1, Int>::arange(0..seq as i64, &inputs.input_ids.device());
+    row.unsqueeze::<2>().expand([batch, seq])
+}
+
+/// 1 at `[CLS]`, `[batch, seq]`.
+fn is_first(inputs: &Inputs) -> Tensor<2> {
+    places(inputs).equal_elem(0).float()
+}
+
+/// 0 where an answer may start or end, -1000 (the original's number) elsewhere: the second segment
+/// with its `[SEP]` is open, and `[CLS]`, which stands for "not in this window".
+///
+/// # Shapes
+/// - output: `[batch, seq]`
+fn closed(inputs: &Inputs) -> Tensor<2> {
+    let context = inputs.token_type_ids.clone().equal_elem(1).float();
+    let open = (context * inputs.attention_mask.clone()).max_pair(is_first(inputs));
+    (open - 1.0) * 1000.0
+}
+
 /// The hidden state of `[CLS]`: `[batch, seq, hidden]` to `[batch, hidden]`.
 fn first_token(hidden: Tensor<3>) -> Tensor<2> {
     let [batch, _, width] = hidden.dims();
@@ -312,6 +489,117 @@ pub fn num_labels(config: &ElectraConfig) -> usize {
     config.id2label.as_ref().map_or(2, |labels| labels.len().max(1))
 }
 
+/// The names of a classifier's classes; numbered where the model has none, as transformers does.
+pub fn class_names(config: &ElectraConfig) -> Vec<String> {
+    let numbered = || (0..num_labels(config)).map(|i| format!("LABEL_{i}")).collect();
+    config.labels().unwrap_or_else(numbered)
+}
+
 fn classifier_dropout(config: &ElectraConfig) -> Dropout {
     Dropout { prob: config.classifier_dropout.unwrap_or(config.hidden_dropout_prob) }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+    use crate::checkpoint;
+
+    fn answerer() -> Electra {
+        let config = ElectraConfig {
+            vocab_size: 50,
+            embedding_size: 16,
+            hidden_size: 16,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            intermediate_size: 24,
+            max_position_embeddings: 64,
+            initializer_range: 0.3,
+            qa_head: QaHead::Original,
+            ..ElectraConfig::default()
+        };
+        checkpoint::fresh(&config, Architecture::QuestionAnswering, 3, &Device::flex())
+    }
+
+    /// Two texts of 4 tokens of a question and so many of a context, and padding.
+    fn inputs(contexts: [usize; 2], seq: usize) -> Inputs {
+        let device = Device::flex();
+        let rows = |value: fn(usize, usize, usize) -> usize| -> Vec<i32> {
+            let row = |(row, context)| (0..seq).map(move |t| value(row, t, context) as i32);
+            contexts.into_iter().enumerate().flat_map(row).collect()
+        };
+        let real = |_, t, context| usize::from(t < 4 + context);
+        let ids = |row, t, context| (1 + (row * 13 + t * 7) % 49) * usize::from(t < 4 + context);
+        let second = |_, t, context| usize::from(t >= 4 && t < 4 + context);
+        let ints = |values| Tensor::from_data(TensorData::new(values, [2, seq]), &device);
+        Inputs {
+            input_ids: ints(rows(ids)),
+            token_type_ids: ints(rows(second)),
+            attention_mask: ints(rows(real)).float(),
+        }
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_into_vec().unwrap()
+    }
+
+    /// The rows of both texts.
+    fn found(model: &Electra, inputs: &Inputs) -> [Vec<Vec<f32>>; 2] {
+        let [_, seq] = inputs.input_ids.dims();
+        let flat = values(model.flat_logits(inputs));
+        let rows = |text: &[f32]| text.chunks(1 + seq).map(<[f32]>::to_vec).collect();
+        let (a, b) = flat.split_at(flat.len() / 2);
+        [rows(a), rows(b)]
+    }
+
+    /// The ends that are found for a start are those that are learned for it, and the starts are the
+    /// best ones, each once.
+    #[test]
+    fn what_is_searched_is_what_is_learned() {
+        let (model, inputs) = (answerer(), inputs([40, 27], 48));
+        let texts = found(&model, &inputs);
+        for (text, rows) in texts.iter().enumerate() {
+            assert_eq!(rows.len(), 1 + BEAM);
+            let starts: Vec<usize> = rows[1..].iter().map(|row| row[0] as usize).collect();
+            let mut order: Vec<usize> = (0..48).collect();
+            order.sort_by(|a, b| rows[0][1 + b].total_cmp(&rows[0][1 + a]));
+            assert_eq!(starts, order[..BEAM]);
+            assert!(starts.iter().all(|t| *t == 0 || (4..44).contains(t)));
+            for (start, row) in starts.iter().zip(&rows[1..]) {
+                let mut gold = vec![0f32; 2 * 48];
+                gold[text * 48 + start] = 1.0;
+                let gold = Tensor::from_data(TensorData::new(gold, [2, 48]), &Device::flex());
+                let learned = model.joint_span_logits(&inputs, gold);
+                assert_eq!(values(learned.end)[text * 48..][..48], row[1..]);
+                assert_eq!(values(learned.start)[text * 48..][..48], rows[0][1..]);
+                assert_eq!(values(learned.answerability)[text], rows[0][0]);
+            }
+        }
+    }
+
+    /// What a text is batched with changes nothing, nor does a batch too short for the beam fail.
+    #[test]
+    fn padding_is_not_searched() {
+        let model = answerer();
+        let (short, long) = (inputs([5, 12], 16), inputs([5, 12], 64));
+        for (short, long) in found(&model, &short).iter().zip(&found(&model, &long)) {
+            for (short, long) in short.iter().zip(long).take(1 + 6) {
+                let near = short.iter().zip(long).all(|(a, b)| (a - b).abs() < 1e-4);
+                assert!(near, "{short:?} {long:?}");
+            }
+        }
+    }
+
+    /// The class in `architectures` and the head in `qa_head` go together.
+    #[test]
+    fn the_original_s_classes_have_names_of_their_own() {
+        let mut config = ElectraConfig { qa_head: QaHead::Original, ..ElectraConfig::default() };
+        let name = Architecture::QuestionAnswering.name(&config);
+        assert_eq!(name, "ElectraOriginalForQuestionAnswering");
+        config.architectures = Some(vec![name.to_string()]);
+        assert_eq!(Architecture::of(&config).unwrap(), Architecture::QuestionAnswering);
+        let other = Architecture::SequenceClassification.name(&config);
+        assert_eq!(other, "ElectraForSequenceClassification");
+    }
 }

@@ -29,6 +29,8 @@ pub mod predict;
 pub mod shards;
 pub mod tasks;
 
+pub mod query;
+
 pub mod train;
 
 #[cfg(not(target_family = "wasm"))]
@@ -40,6 +42,7 @@ pub mod distributed;
 pub mod pretrain;
 
 pub mod finetune;
+pub mod inspect;
 pub mod report;
 pub mod self_test;
 

@@ -4,6 +4,8 @@
 //! Follows `mask()` in `pretrain/pretrain_helpers.py` of google-research/electra, but draws
 //! without replacement (its issue 41); a switch gives the reference's way.
 
+use std::collections::BTreeSet;
+
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -28,6 +30,13 @@ pub struct Drawn {
     pub positions: Vec<usize>,
     /// Is the input `[MASK]` there?
     pub masked: Vec<bool>,
+}
+
+impl Drawn {
+    /// How many tokens these are: one may be drawn twice.
+    pub fn distinct(&self) -> usize {
+        self.positions.iter().collect::<BTreeSet<_>>().len()
+    }
 }
 
 impl Masking {
@@ -120,7 +129,7 @@ mod tests {
         let drawn = draws(Masking::new(0.15, true, 128), 4000);
         let distinct = drawn.iter().map(|drawn| {
             assert_eq!(drawn.positions.len(), 19);
-            drawn.positions.iter().collect::<std::collections::HashSet<_>>().len()
+            drawn.distinct()
         });
         let share = distinct.sum::<usize>() as f64 / 4000.0 / 128.0;
         assert!((share - 0.138).abs() < 0.001, "{share}");

@@ -106,10 +106,12 @@ impl<'a> Log<'a> {
         // Not defined counts as nothing, as in the comparison of runs.
         let score = |line: &Value| score(line, self.metric()).unwrap_or(0.0);
         let best = own().map(score).fold(f64::NEG_INFINITY, f64::max);
-        let kept = match self.keeps_best {
+        // One of several tasks: the best of all of them together counts, and the line says so.
+        let said = own().find(|line| line["kept"] == true);
+        let kept = said.or_else(|| match self.keeps_best {
             true => own().find(|line| score(line) == best),
             false => own().next_back(),
-        };
+        });
         kept.unwrap_or(&Value::Null)
     }
 

@@ -1,11 +1,12 @@
 //! What a network is used for: features, loss and decoding, a file a task.
 
 use burn::tensor::Tensor;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::batch::{Batch, Features, Width};
 use crate::config::ElectraConfig;
+use crate::dataset::glue::{self, Split, read_glue_as};
 use crate::dataset::{
     self, Classification, ColumnChoice, Kind, MultiLabel, Problem, Questions, Regression, Tagging,
     choose_columns, choose_score_columns, in_file, multi_label as read_multi_label, read_questions,
@@ -62,6 +63,10 @@ pub struct Reading {
     pub columns: ColumnChoice,
     /// The columns of 0 and 1 of a multi-label table that has one for each label.
     pub label_columns: Vec<String>,
+    /// The file is one of this task's, with its columns and labels.
+    pub glue: Option<&'static glue::Task>,
+    /// The labels where the model has none yet; found in the file where absent.
+    pub labels: Option<Vec<String>>,
 }
 
 /// What a model knows already of a task: its labels, or its range of scores.
@@ -106,7 +111,11 @@ impl Examples {
         reading: &Reading,
         known: &Known,
     ) -> Result<Self> {
-        let labels = known.labels.as_deref();
+        let labels = known.labels.as_deref().or(reading.labels.as_deref());
+        if let Some(task) = reading.glue {
+            return read_glue_as(task, Split::Train, name, bytes, labels, known.range)
+                .map(Self::from);
+        }
         match kind {
             Kind::Tagging => return Ok(Self::Tagging(read_tagging(name, bytes, labels)?)),
             Kind::QuestionAnswering => {
@@ -276,14 +285,15 @@ impl Examples {
         self
     }
 
-    /// The logits that a head for these examples gives.
+    /// The logits that a head for these examples gives, and their targets.
     pub fn width(&self) -> Width {
         match self {
             Examples::Classification(set) => Width { labels: set.labels.len(), per_token: false },
             Examples::MultiLabel(set) => Width { labels: set.labels.len(), per_token: false },
             Examples::Regression(_) => Width { labels: 1, per_token: false },
             Examples::Tagging(set) => Width { labels: set.labels.len(), per_token: true },
-            Examples::QuestionAnswering(_) => Width { labels: 2, per_token: true },
+            // Start and end, and at `[CLS]` whether there is no answer.
+            Examples::QuestionAnswering(_) => Width { labels: 3, per_token: true },
         }
     }
 
@@ -417,6 +427,15 @@ impl Examples {
     }
 }
 
+impl From<glue::Examples> for Examples {
+    fn from(examples: glue::Examples) -> Self {
+        match examples {
+            glue::Examples::Classification(set) => Examples::Classification(set),
+            glue::Examples::Regression(set) => Examples::Regression(set),
+        }
+    }
+}
+
 /// Examples as a network takes them.
 #[derive(Debug, Clone)]
 pub struct Encoded {
@@ -450,6 +469,61 @@ pub fn loss(kind: Kind, logits: Tensor<2>, batch: &Batch, width: Width, terms: u
             let mask = batch.inputs.attention_mask.clone();
             question_answering::loss(logits, targets, mask, terms)
         }
+    }
+}
+
+/// A number that runs can be compared by; the higher the better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    Accuracy,
+    /// Of two labels that of the second one, or of the one called 1; of entities; of answers.
+    F1,
+    MicroF1,
+    MacroF1,
+    Mcc,
+    Pearson,
+    Spearman,
+    /// Answers that are right to the letter.
+    Exact,
+}
+
+impl Metric {
+    #[rustfmt::skip]
+    const ALL: [Metric; 8] = [
+        Metric::Accuracy, Metric::F1, Metric::MicroF1, Metric::MacroF1, Metric::Mcc,
+        Metric::Pearson, Metric::Spearman, Metric::Exact,
+    ];
+
+    /// As results have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Metric::Accuracy => "accuracy",
+            Metric::F1 => "f1",
+            Metric::MicroF1 => "micro_f1",
+            Metric::MacroF1 => "macro_f1",
+            Metric::Mcc => "mcc",
+            Metric::Pearson => "pearson",
+            Metric::Spearman => "spearman",
+            Metric::Exact => "exact",
+        }
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|metric| metric.name() == name)
+    }
+
+    /// Do evaluations of that task have it?
+    pub fn is_of(self, kind: Kind) -> bool {
+        use Metric::*;
+        let own: &[Metric] = match kind {
+            Kind::Classification => &[Accuracy, F1, MacroF1, Mcc],
+            Kind::MultiLabel => &[MicroF1, MacroF1],
+            Kind::Regression => &[Pearson, Spearman],
+            Kind::Tagging => &[Accuracy, F1],
+            Kind::QuestionAnswering => &[Exact, F1],
+        };
+        own.contains(&self)
     }
 }
 
@@ -489,6 +563,47 @@ impl Evaluation {
                 None => ("accuracy", evaluation.report.tags.accuracy),
             },
             Evaluation::QuestionAnswering(evaluation) => ("f1", evaluation.f1()),
+        }
+    }
+
+    /// The same by a metric of one's own choice; 0 where it is not defined.
+    pub fn score_by(&self, metric: Option<Metric>) -> (&'static str, f64) {
+        match metric {
+            Some(metric) => (metric.name(), self.metric(metric).unwrap_or(0.0)),
+            None => self.score(),
+        }
+    }
+
+    /// A metric, from 0 (or -1) to 1; None where it is not defined, or not of this task.
+    pub fn metric(&self, metric: Metric) -> Option<f64> {
+        match (self, metric) {
+            (Evaluation::Classification(evaluation), _) => {
+                let report = &evaluation.report;
+                match metric {
+                    Metric::Accuracy => Some(report.accuracy),
+                    Metric::MacroF1 => Some(report.macro_f1),
+                    Metric::Mcc => Some(report.mcc),
+                    Metric::F1 => classification::positive_f1(report),
+                    _ => None,
+                }
+            }
+            (Evaluation::MultiLabel(evaluation), Metric::MicroF1) => {
+                Some(evaluation.report.micro.f1)
+            }
+            (Evaluation::MultiLabel(evaluation), Metric::MacroF1) => {
+                Some(evaluation.report.macro_f1)
+            }
+            (Evaluation::Regression(evaluation), Metric::Pearson) => evaluation.report.pearson,
+            (Evaluation::Regression(evaluation), Metric::Spearman) => evaluation.report.spearman,
+            (Evaluation::Tagging(evaluation), Metric::F1) => {
+                evaluation.report.entities.as_ref().map(|entities| entities.micro.f1)
+            }
+            (Evaluation::Tagging(evaluation), Metric::Accuracy) => {
+                Some(evaluation.report.tags.accuracy)
+            }
+            (Evaluation::QuestionAnswering(evaluation), Metric::F1) => Some(evaluation.f1()),
+            (Evaluation::QuestionAnswering(evaluation), Metric::Exact) => Some(evaluation.exact()),
+            _ => None,
         }
     }
 }
@@ -531,4 +646,44 @@ fn worst_first(losses: &[f64]) -> impl Iterator<Item = usize> {
     let mut order: Vec<usize> = (0..losses.len()).collect();
     order.sort_by(|a, b| losses[*b].total_cmp(&losses[*a]).then(a.cmp(b)));
     order.into_iter().take(WORST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Example, ScoredExample};
+
+    /// What a task says it has is what its evaluations have.
+    #[test]
+    fn metrics_are_those_of_the_task() {
+        let example = |label| Example { row: 1, text: "a".into(), pair: None, label: Some(label) };
+        let classes = Classification {
+            examples: vec![example(0), example(1)],
+            labels: vec!["0".into(), "1".into()],
+            skipped: vec![],
+        };
+        let example = |score| ScoredExample { row: 1, text: "a".into(), pair: None, score };
+        let scores = Regression {
+            examples: vec![example(Some(1.0)), example(Some(2.0))],
+            minimum: 0.0,
+            maximum: 5.0,
+            skipped: vec![],
+        };
+        let logits = [vec![0.1, 0.2], vec![0.3, 0.5]];
+        for (kind, evaluation) in [
+            (
+                Kind::Classification,
+                Evaluation::Classification(classification::evaluate(&classes, &logits)),
+            ),
+            (Kind::Regression, Evaluation::Regression(regression::evaluate(&scores, &logits))),
+        ] {
+            for metric in Metric::ALL {
+                assert_eq!(Metric::named(metric.name()), Some(metric));
+                let is_there = evaluation.metric(metric).is_some();
+                assert_eq!(is_there, metric.is_of(kind), "{metric:?} of {kind:?}");
+            }
+            assert_eq!(evaluation.score_by(None), evaluation.score());
+        }
+        assert_eq!(Metric::named("loss"), None);
+    }
 }

@@ -6,24 +6,26 @@
 
 use burn::tensor::Device;
 use js_sys::{Array, Object, Reflect, Uint8Array};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
 use crate::batch::{Features, Target};
 use crate::checkpoint::{self, Loaded, ModelFiles};
-use crate::dataset::{ColumnChoice, Kind, read_table};
+use crate::config::ElectraConfig;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::finetune::{self, FinetuneOptions, Source, check_vocabulary};
-use crate::heads::{Architecture, Electra};
+use crate::heads::{Architecture, Electra, class_names};
+use crate::inspect;
 use crate::predict;
+use crate::query::{Asked, Details, Input, Query};
 use crate::self_test::{SelfTest, self_test};
-use crate::tasks::classification::Prediction;
 use crate::tasks::detection::Detection;
 use crate::tasks::{Evaluation, Examples, Known, architecture, check_pairs, kind_of};
 use crate::tokenizer::{Tokenizer, Truncation};
-use crate::train::Trainer;
+use crate::train::{Progress, Trainer};
 
 unsafe extern "C" {
     /// Made by the linker: registers what cubecl's compiler looks up by name.
@@ -47,7 +49,7 @@ pub struct Session {
     device: Device,
     self_test: Option<SelfTest>,
     opened: Option<Opened>,
-    run: Option<(Trainer, crate::config::ElectraConfig)>,
+    run: Option<(Trainer, ElectraConfig)>,
 }
 
 /// A loaded model folder.
@@ -95,18 +97,18 @@ impl Session {
         self.model_info().map_err(to_js).and_then(|info| answer(&info))
     }
 
-    /// Looks into a file of labelled text.
+    /// Looks into a file of labelled text; `options`: the task and columns, where they are chosen.
     pub async fn inspect(
         &self,
         data: JsValue,
-        columns: JsValue,
+        options: JsValue,
         max_seq_length: usize,
     ) -> std::result::Result<JsValue, JsValue> {
         let inspect = || {
-            let source = read_data(data)?;
-            let table = read_table(&source.name, &source.bytes)?;
-            let choice = column_choice(columns)?;
-            finetune::inspect(&table, &choice, &self.opened()?.tokenizer, max_seq_length)
+            let FinetuneOptions { task, reading, .. } =
+                FinetuneOptions::from_json(from_js(options)?)?;
+            let tokenizer = &self.opened()?.tokenizer;
+            inspect::inspect(&read_data(data)?, task, &reading, tokenizer, max_seq_length)
         };
         answer(&inspect().map_err(to_js)?)
     }
@@ -118,15 +120,30 @@ impl Session {
         train: JsValue,
         eval: JsValue,
     ) -> std::result::Result<JsValue, JsValue> {
-        let prepare = || {
-            let options = FinetuneOptions::from_json(from_js(options)?)?;
-            let train = read_data(train)?;
-            let eval = if eval.is_falsy() { None } else { Some(read_data(eval)?) };
-            let opened = self.opened()?;
-            let (files, tokenizer) = (&opened.files, &opened.tokenizer);
-            finetune::start(files, tokenizer, &train, eval.as_ref(), &options, &self.device)
-        };
-        let run = prepare().map_err(to_js)?;
+        let run = self.prepare(options, train, eval).map_err(to_js)?;
+        let plan = answer(&run.plan);
+        self.run = Some((run.trainer, run.config));
+        plan
+    }
+
+    /// The run between two steps, as bytes that `restore` goes on from.
+    pub async fn save_state(&mut self) -> std::result::Result<Uint8Array, JsValue> {
+        let Some((trainer, _)) = &mut self.run else { return Err(no_run()) };
+        let bytes = trainer.save().await.map_err(to_js)?;
+        Ok(Uint8Array::from(bytes.as_slice()))
+    }
+
+    /// As `start` with the same arguments, and then the run stands where it was saved.
+    pub async fn restore(
+        &mut self,
+        options: JsValue,
+        train: JsValue,
+        eval: JsValue,
+        state: Vec<u8>,
+    ) -> std::result::Result<JsValue, JsValue> {
+        let mut run = self.prepare(options, train, eval).map_err(to_js)?;
+        run.trainer.restore(&state).map_err(to_js)?;
+        run.config.no_answer_threshold = no_answer_threshold(&run.trainer);
         let plan = answer(&run.plan);
         self.run = Some((run.trainer, run.config));
         plan
@@ -134,13 +151,17 @@ impl Session {
 
     /// One update, or one batch of an evaluation.
     pub async fn advance(&mut self) -> std::result::Result<JsValue, JsValue> {
-        let Some((trainer, _)) = &mut self.run else {
-            return Err(to_js(Error::new("training", "no run was started")));
-        };
-        answer(&trainer.advance().await.map_err(to_js)?)
+        let Some((trainer, config)) = &mut self.run else { return Err(no_run()) };
+        let progress = trainer.advance().await.map_err(to_js)?;
+        let mut event = json!(progress);
+        if let Progress::Evaluation { evaluation, .. } = &progress {
+            config.no_answer_threshold = evaluation.no_answer_threshold();
+            name_score(&mut event, evaluation);
+        }
+        answer(&event)
     }
 
-    /// Scores the classifier on labelled rows.
+    /// Scores the fine-tuned model on labelled rows.
     pub async fn evaluate(
         &self,
         data: JsValue,
@@ -149,13 +170,22 @@ impl Session {
         answer(&self.evaluation(data, options).await.map_err(to_js)?)
     }
 
-    /// Classifies texts: strings or `{text, text_pair}`.
+    /// What `electra predict` prints, for texts or objects with the fields of an input.
     pub async fn predict(
         &self,
         inputs: JsValue,
         options: JsValue,
     ) -> std::result::Result<JsValue, JsValue> {
         answer(&self.predictions(inputs, options).await.map_err(to_js)?)
+    }
+
+    /// The likeliest words for each `[MASK]`, by the generator that was loaded.
+    pub async fn fill(
+        &self,
+        texts: JsValue,
+        options: JsValue,
+    ) -> std::result::Result<JsValue, JsValue> {
+        answer(&self.fillings(texts, options).await.map_err(to_js)?)
     }
 
     /// Replaced-token detection with the model as it was loaded.
@@ -180,6 +210,14 @@ impl Session {
 }
 
 impl Session {
+    fn prepare(&self, options: JsValue, train: JsValue, eval: JsValue) -> Result<finetune::Run> {
+        let options = FinetuneOptions::from_json(from_js(options)?)?;
+        let train = read_data(train)?;
+        let eval = if eval.is_falsy() { None } else { Some(read_data(eval)?) };
+        let Opened { files, tokenizer, .. } = self.opened()?;
+        finetune::start(files, tokenizer, &train, eval.as_ref(), &options, &self.device)
+    }
+
     fn opened(&self) -> Result<&Opened> {
         self.opened.as_ref().ok_or_else(|| Error::new("model", "none is loaded"))
     }
@@ -189,82 +227,106 @@ impl Session {
         let Opened { loaded, tokenizer, .. } = self.opened()?;
         let positions = loaded.config.max_position_embeddings;
         let architecture = loaded.architecture;
-        let is_classifier = architecture == Architecture::SequenceClassification;
-        let labels = match &self.run {
-            Some((_, config)) => config.labels(),
-            None if is_classifier => loaded.config.labels(),
-            None => None,
-        };
+        // Of what `predict` asks.
+        let config = self.run.as_ref().map_or(&loaded.config, |(_, config)| config);
+        let task = kind_of(config)?;
         Ok(json!({
             "architecture": architecture.name(&loaded.config),
             "parameters": loaded.model.num_params(),
             "config": loaded.config,
-            "labels": labels,
+            "task": task,
+            "labels": task.and_then(|_| config.labels()),
+            "score_range": config.score_range,
             "can_detect": architecture == Architecture::PreTraining,
-            "can_predict": is_classifier || self.run.is_some(),
+            "can_fill": architecture == Architecture::MaskedLm,
+            "can_predict": task.is_some(),
             "untrained": loaded.config.untrained,
             "max_seq_length": tokenizer.model_max_length().unwrap_or(positions).min(positions),
             "notes": loaded.notes,
         }))
     }
 
-    /// The classifier: the one in training, else the loaded one.
-    fn classifier(&self) -> Result<(Electra, Vec<String>, usize)> {
-        let opened = self.opened()?;
-        let positions = opened.loaded.config.max_position_embeddings;
-        if let Some((trainer, config)) = &self.run {
-            let labels = config.labels().unwrap_or_default();
-            return Ok((trainer.model(), labels, trainer.max_seq_length()));
-        }
-        let loaded = &opened.loaded;
-        let labels = loaded.config.labels();
-        match (loaded.architecture, labels) {
-            (Architecture::SequenceClassification, Some(labels)) => {
-                Ok((loaded.model.clone(), labels, positions))
-            }
-            _ => Err(Error::new("model", "it is not a classifier")
+    /// The fine-tuned model: the one in training, else the loaded one.
+    fn tuned(&self) -> Result<Network> {
+        let loaded = &self.opened()?.loaded;
+        let network = match &self.run {
+            Some((trainer, config)) => Network {
+                model: trainer.model(),
+                config: config.clone(),
+                max_seq_length: trainer.max_seq_length(),
+            },
+            None => Network::of(loaded),
+        };
+        match kind_of(&network.config)? {
+            Some(_) => Ok(network),
+            None => Err(Error::new("model", "it was not fine-tuned for any task")
                 .fix("Fine-tune it first, or load a fine-tuned one.")),
         }
     }
 
-    async fn evaluation(&self, data: JsValue, options: JsValue) -> Result<Evaluation> {
+    async fn evaluation(&self, data: JsValue, options: JsValue) -> Result<Value> {
         let mut settings = FinetuneOptions::from_json(from_js(options)?)?;
-        let (model, labels, max_seq_length) = self.classifier()?;
+        let Network { model, config, max_seq_length } = self.tuned()?;
+        let kind = kind_of(&config)?.expect("a tuned model has a task");
         let Source { name, bytes } = read_data(data)?;
-        let known = Known { labels: Some(labels), range: None };
-        let kind = Kind::Classification;
+        let known = Known { labels: Some(class_names(&config)), range: config.score_range };
         let examples = Examples::read(kind, &name, &bytes, &settings.reading, &known)?;
-        check_pairs(&examples, &self.opened()?.loaded.config)?;
-        let config = &mut settings.config;
-        config.max_seq_length = config.max_seq_length.min(max_seq_length);
+        if !examples.is_labelled() {
+            return Err(Error::new(name, "there are examples without a label")
+                .fix("Leave them out, or ask for predictions."));
+        }
+        check_pairs(&examples, &config)?;
+        let length = settings.config.max_seq_length.min(max_seq_length);
+        settings.config.max_seq_length = length;
         let tokenizer = &self.opened()?.tokenizer;
-        let encoded = examples.encode(tokenizer, &config.windowing(), false)?;
-        let (features, length) = (&encoded.features, config.max_seq_length);
-        let logits =
-            predict::logits(&model, features, config.batch_size, length, &self.device).await?;
-        Ok(examples.evaluate(&encoded, &logits))
+        let encoded = examples.encode(tokenizer, &settings.config.windowing(), false)?;
+        let (features, batch_size) = (&encoded.features, settings.config.batch_size);
+        let logits = predict::logits(&model, features, batch_size, length, &self.device).await?;
+        let evaluation = examples.evaluate(&encoded, &logits);
+        let mut result = json!(evaluation);
+        result["task"] = json!(kind);
+        name_score(&mut result, &evaluation);
+        Ok(result)
     }
 
-    async fn predictions(&self, inputs: JsValue, options: JsValue) -> Result<Vec<Prediction>> {
-        let inputs: Vec<TextInput> = parse(from_js(inputs)?)?;
-        let keep_logits = from_js(options)?.get("logits").and_then(Value::as_bool) == Some(true);
-        let (model, labels, max_seq_length) = self.classifier()?;
-        let tokenizer = &self.opened()?.tokenizer;
-        let segments = self.opened()?.loaded.config.type_vocab_size;
-        let encode = |(row, input): (usize, &TextInput)| {
-            let (text, pair) = input.parts();
-            if pair.is_some() && segments < 2 {
-                return Err(Error::new("text_pair", "this model takes no pairs of texts"));
-            }
-            let encoding =
-                tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
-            Ok(Features::new(row, &encoding, Target::Nothing))
+    async fn predictions(&self, inputs: JsValue, options: JsValue) -> Result<Vec<Value>> {
+        let inputs: Vec<Value> = parse(from_js(inputs)?)?;
+        self.ask(&self.tuned()?, inputs, details(options)?).await
+    }
+
+    async fn fillings(&self, texts: JsValue, options: JsValue) -> Result<Vec<Value>> {
+        let texts: Vec<String> = parse(from_js(texts)?)?;
+        let loaded = &self.opened()?.loaded;
+        if loaded.architecture != Architecture::MaskedLm {
+            return Err(Error::new("model", "it has no head that fills masks")
+                .fix("Load a generator (ElectraForMaskedLM)."));
+        }
+        let texts = texts.into_iter().map(Value::String).collect();
+        self.ask(&Network::of(loaded), texts, details(options)?).await
+    }
+
+    async fn ask(
+        &self,
+        network: &Network,
+        inputs: Vec<Value>,
+        details: Details,
+    ) -> Result<Vec<Value>> {
+        let Network { model, config, max_seq_length } = network;
+        let asked = Asked::new(&self.opened()?.tokenizer, config, *max_seq_length)?;
+        let query = |(number, value): (usize, Value)| {
+            let place = format!("input {}", number + 1);
+            asked.query(&Input::from_value(value, &place)?, number + 1, &place)
         };
-        let features: Vec<Features> =
-            inputs.iter().enumerate().map(encode).collect::<Result<_>>()?;
+        let queries = inputs.into_iter().enumerate().map(query).collect::<Result<Vec<_>>>()?;
+        let features: Vec<Features> = queries.iter().flat_map(Query::features).collect();
         let logits =
-            predict::logits(&model, &features, BATCH, max_seq_length, &self.device).await?;
-        Ok(logits.iter().map(|row| Prediction::new(row, &labels, keep_logits)).collect())
+            predict::logits(model, &features, BATCH, *max_seq_length, &self.device).await?;
+        let mut logits = logits.into_iter();
+        let answer = |query: &Query| {
+            let own: Vec<_> = logits.by_ref().take(query.features().len()).collect();
+            asked.answer(query, &own, details)
+        };
+        queries.iter().map(answer).collect()
     }
 
     async fn detections(&self, texts: JsValue) -> Result<Vec<Detection>> {
@@ -291,7 +353,9 @@ impl Session {
         let mut files = match &self.run {
             Some((trainer, config)) => {
                 let kind = kind_of(config)?.expect("a run is for a task");
-                checkpoint::save(&trainer.result(), config, architecture(kind)).await?
+                let threshold = no_answer_threshold(trainer);
+                let config = ElectraConfig { no_answer_threshold: threshold, ..config.clone() };
+                checkpoint::save(&trainer.result(), &config, architecture(kind)).await?
             }
             None => {
                 let Loaded { model, config, architecture, .. } = &opened.loaded;
@@ -306,21 +370,42 @@ impl Session {
 /// Texts of one forward pass when predicting.
 const BATCH: usize = 16;
 
-/// A text as the page writes it.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum TextInput {
-    Text(String),
-    Pair { text: String, text_pair: Option<String> },
+/// A network that can be asked.
+struct Network {
+    model: Electra,
+    config: ElectraConfig,
+    max_seq_length: usize,
 }
 
-impl TextInput {
-    fn parts(&self) -> (&str, Option<&str>) {
-        match self {
-            TextInput::Text(text) => (text, None),
-            TextInput::Pair { text, text_pair } => (text, text_pair.as_deref()),
-        }
+impl Network {
+    fn of(loaded: &Loaded) -> Self {
+        let max_seq_length = loaded.config.max_position_embeddings;
+        Network { model: loaded.model.clone(), config: loaded.config.clone(), max_seq_length }
     }
+}
+
+fn no_run() -> JsValue {
+    to_js(Error::new("training", "no run was started"))
+}
+
+/// Of the evaluation of the weights that are kept.
+fn no_answer_threshold(trainer: &Trainer) -> Option<f64> {
+    trainer.verdicts().first().and_then(|verdict| verdict.no_answer_threshold)
+}
+
+/// `{logits, topK}`
+fn details(options: JsValue) -> Result<Details> {
+    let options = from_js(options)?;
+    let logits = options.get("logits").and_then(Value::as_bool) == Some(true);
+    let top_k = options.get("topK").and_then(Value::as_u64).unwrap_or(5) as usize;
+    Ok(Details { logits, top_k })
+}
+
+/// The one number that runs are compared by, under names that every task has.
+fn name_score(object: &mut Value, evaluation: &Evaluation) {
+    let (metric, score) = evaluation.score();
+    object["metric"] = json!(metric);
+    object["score"] = json!(score);
 }
 
 fn open(files: ModelFiles, device: &Device) -> Result<Opened> {
@@ -355,12 +440,6 @@ fn read_data(data: JsValue) -> Result<Source> {
     Ok(Source { name, bytes: Uint8Array::new(&bytes).to_vec() })
 }
 
-fn column_choice(columns: JsValue) -> Result<ColumnChoice> {
-    let columns = from_js(columns)?;
-    let column = |key: &str| columns.get(key).and_then(Value::as_str).map(String::from);
-    Ok(ColumnChoice { text: column("text"), pair: column("pair"), label: column("label") })
-}
-
 /// JavaScript to JSON; nothing becomes an empty object.
 fn from_js(value: JsValue) -> Result<Value> {
     if value.is_falsy() {
@@ -369,7 +448,7 @@ fn from_js(value: JsValue) -> Result<Value> {
     serde_wasm_bindgen::from_value(value).map_err(|e| Error::new("arguments", e))
 }
 
-fn parse<T: for<'a> Deserialize<'a>>(value: Value) -> Result<T> {
+fn parse<T: DeserializeOwned>(value: Value) -> Result<T> {
     serde_json::from_value(value).map_err(|e| Error::new("arguments", e))
 }
 

@@ -13,6 +13,10 @@ mod bad_pretrain;
 mod convert;
 #[path = "cli/finetune.rs"]
 mod finetune;
+#[path = "cli/finetune_resume.rs"]
+mod finetune_resume;
+#[path = "cli/names.rs"]
+mod names;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/predict.rs"]
@@ -21,8 +25,12 @@ mod predict;
 mod prepare;
 #[path = "cli/pretrain.rs"]
 mod pretrain;
+#[path = "cli/qa_head.rs"]
+mod qa_head;
 #[path = "cli/resume.rs"]
 mod resume;
+#[path = "cli/several.rs"]
+mod several;
 #[path = "cli/tasks.rs"]
 mod tasks;
 #[path = "cli/usage.rs"]

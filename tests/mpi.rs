@@ -80,6 +80,57 @@ fn an_error_on_the_ranks_ends_the_run() {
     assert!(stderr.contains("fewer than one update's"), "{stderr}");
 }
 
+/// Runs a command of its own on each of two ranks: it must end, and its words are given back.
+fn apart(folder: &Path, first: &str, second: &str) -> String {
+    let binary = env!("CARGO_BIN_EXE_electra");
+    let mut mpirun = Command::new("mpirun");
+    mpirun.args(["--oversubscribe", "--allow-run-as-root", "-n", "1", binary]);
+    mpirun.args(first.split_whitespace()).args([":", "-n", "1", binary]);
+    let output = mpirun.args(second.split_whitespace()).current_dir(folder).output().unwrap();
+    assert!(!output.status.success(), "{first} : {second}");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Else they would wait for each other for ever.
+#[test]
+fn ranks_that_are_told_different_things_say_so_and_end() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    let differ = |first: &str, second: &str, words: &[&str]| {
+        let said = apart(folder, first, second);
+        for word in words.iter().chain(&["rank 1: is not started as the first rank is"]) {
+            assert!(said.contains(word), "no {word:?} in {said}");
+        }
+    };
+    let run = format!("{RUN} --output run");
+    let other = run.replace("--steps 20", "--steps 30 --batch-size 8");
+    let words = ["num_train_steps is 30, there 20", "batch_size is 8, there 16"];
+    differ(&run, &other, &words);
+    assert!(!folder.join("run").exists());
+    ok(folder, 1, &format!("{run} --stop-after 1ms"));
+    let resume = "pretrain --device cpu --output run --resume";
+    differ(resume, &run, &["resume is false, there true"]);
+    differ(resume, &format!("{resume} --seed 4"), &["seed is 4, there not given"]);
+    // Another text under the same options, and a checkpoint that only one rank has.
+    let root = env!("CARGO_MANIFEST_DIR");
+    for seed in [1, 2] {
+        let line = format!(
+            "prepare --input {root}/corpus/sample.txt --tokenizer {root}/public/models/electra-tiny \
+            --max-seq-length 128 --eval-fraction 0.05 --seed {seed} --output {seed}"
+        );
+        ok(folder, 1, &line);
+    }
+    let new = format!("{RUN} --output new");
+    differ(&format!("{new} --data 1"), &format!("{new} --data 2"), &["text is "]);
+    ok(folder, 1, "pretrain --device cpu --output run --resume --batch-size 16");
+    std::fs::create_dir_all(folder.join("old/checkpoints")).unwrap();
+    std::fs::rename(folder.join("run/checkpoints/step-10"), folder.join("old/checkpoints/step-10"))
+        .unwrap();
+    let old = "pretrain --device cpu --output old --data run/corpus --resume";
+    let new = "pretrain --device cpu --output run --data run/corpus --resume";
+    differ(new, old, &["steps done is 10, there 20"]);
+}
+
 /// The text is damaged where the second rank reads it, after a checkpoint.
 #[test]
 fn a_rank_that_fails_in_mid_run_ends_it_with_a_whole_checkpoint() {
@@ -91,7 +142,8 @@ fn a_rank_that_fails_in_mid_run_ends_it_with_a_whole_checkpoint() {
     let middle = bytes.len() / 2;
     bytes[middle..].fill(0xff);
     std::fs::write(&shard, bytes).unwrap();
-    let output = electra(folder, 2, "pretrain --device cpu --output run --resume --batch-size 8");
+    let resume = "pretrain --device cpu --output run --resume --batch-size 8 --no-verify";
+    let output = electra(folder, 2, resume);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && stderr.contains("train-00000.safetensors"), "{stderr}");
     assert!(folder.join("run/checkpoints/step-1/state.json").exists());

@@ -18,11 +18,14 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
 use electra::checkpoint::{self, HostTensor, Loaded};
-use electra::heads::{Architecture, Electra, num_labels};
+use electra::dataset::Kind;
+use electra::heads::{Architecture, BEAM, Electra, Head, JointLogits};
 use electra::kernels::{add_gumbel, dropout, seed_dropout};
 use electra::model::Inputs;
 use electra::optim::{Optimizer, OptimizerConfig, Schedule};
-use electra::tasks::{classification, question_answering, regression, tagging};
+use electra::tasks::{
+    classification, kind_of, multi_label, question_answering, regression, tagging,
+};
 use fixtures::{Fixture, Tensors, Tolerance, compare, folders, host, report};
 use serde_json::Value;
 
@@ -48,7 +51,7 @@ fn the_self_test_trusts_the_gpu() {
 
 #[test]
 fn every_class_equals_pytorch_on_the_cpu() {
-    let folders = folders("parity", "model_", 13);
+    let folders = folders("parity", "model_", 15);
     report(folders.iter().flat_map(|folder| check_model(folder, &Device::flex(), CPU)));
 }
 
@@ -56,7 +59,7 @@ fn every_class_equals_pytorch_on_the_cpu() {
 #[ignore = "needs a GPU, of which lavapipe is one: cargo test --test parity -- --ignored"]
 fn every_class_equals_pytorch_on_the_gpu() {
     let device = gpu();
-    let folders = folders("parity", "model_", 13);
+    let folders = folders("parity", "model_", 15);
     report(folders.iter().flat_map(|folder| check_model(folder, &device, GPU)));
 }
 
@@ -100,7 +103,7 @@ fn noise_and_dropout_on_the_gpu_are_those_of_the_cpu() {
 
 #[test]
 fn a_saved_model_loads_with_the_same_weights() {
-    for folder in folders("parity", "model_", 13) {
+    for folder in folders("parity", "model_", 15) {
         let loaded = load(&folder, &Device::flex());
         let saved = checkpoint::save(&loaded.model, &loaded.config, loaded.architecture);
         let again = checkpoint::load(&pollster::block_on(saved).unwrap(), &Device::flex()).unwrap();
@@ -126,8 +129,12 @@ fn check_model(folder: &Path, device: &Device, tolerance: Tolerance) -> Vec<Stri
     found.extend(gradients(&loaded.model, loss.backward()));
     found.insert("loss".into(), host(loss));
     let mut expected = fixture.floats;
-    // The targets of a regression.
+    // The targets of a regression, or of several labels a text.
     expected.remove("labels");
+    if let Some(starts) = fixture.integers.get("beam_starts") {
+        let values = starts.values.iter().map(|start| *start as f32).collect();
+        expected.insert("beam_starts".into(), HostTensor { shape: starts.shape.clone(), values });
+    }
     compare(folder, &found, &expected, tolerance)
 }
 
@@ -254,32 +261,68 @@ fn loss_and_logits(loaded: &Loaded, fixture: &Fixture, inputs: &Inputs) -> (Tens
             let targets = one_hot(labels("labels"), classes, flat.dims(), &flat.device());
             (tagging::loss(flat, targets, classes, terms), named(host(logits)))
         }
-        Architecture::SequenceClassification if num_labels(&loaded.config) == 1 => {
+        Architecture::SequenceClassification
+            if kind_of(&loaded.config).unwrap() != Some(Kind::Classification) =>
+        {
             let logits = model.class_logits(inputs);
-            let [rows, _] = logits.dims();
-            let targets = TensorData::new(fixture.floats["labels"].values.clone(), [rows, 1]);
+            let [rows, labels] = logits.dims();
+            let targets = TensorData::new(fixture.floats["labels"].values.clone(), [rows, labels]);
             let targets = Tensor::from_data(targets, &logits.device());
-            let loss = regression::loss(logits.clone(), targets, real(rows, 1, &logits), rows);
-            (loss, named(host(logits)))
+            let loss = if labels == 1 { regression::loss } else { multi_label::loss };
+            let terms = rows * labels;
+            (loss(logits.clone(), targets, real(rows, 1, &logits), terms), named(host(logits)))
         }
         Architecture::SequenceClassification => {
             let logits = model.class_logits(inputs);
             (class_loss(logits.clone(), labels("labels")), named(host(logits)))
         }
         Architecture::QuestionAnswering => {
-            let (start, end) = model.span_logits(inputs);
-            let [rows, seq] = start.dims();
-            let targets = ["start_positions", "end_positions"]
-                .map(|name| one_hot(labels(name), seq, [rows, seq], &start.device()));
-            let both = |parts: [Tensor<2>; 2]| Tensor::stack::<3>(parts.into(), 2).flatten(1, 2);
-            // transformers does not close padding.
-            let open = real(rows, seq, &start);
-            let logits = both([start.clone(), end.clone()]);
-            let loss = question_answering::loss(logits, both(targets), open, rows);
-            let logits = [("start_logits", host(start)), ("end_logits", host(end))];
-            (loss, logits.map(|(name, tensor)| (name.to_string(), tensor)).into())
+            let [rows, seq] = inputs.input_ids.dims();
+            let targets = span_targets(fixture, [rows, seq], &inputs.attention_mask.device());
+            // transformers does not close padding, and the original's head does it itself.
+            let open = real(rows, seq, &inputs.attention_mask);
+            let logits = model.training_logits(inputs, targets.clone());
+            let loss = question_answering::loss(logits, targets.clone(), open, rows);
+            (loss, answer_logits(model, inputs, targets))
         }
     }
+}
+
+/// Start, end and, at `[CLS]`, whether there is no answer, of each token in turn.
+fn span_targets(fixture: &Fixture, [rows, seq]: [usize; 2], device: &Device) -> Tensor<2> {
+    let labels = |name: &str| fixture.integers.get(name).map(|labels| labels.values.as_slice());
+    let [start, end] = ["start_positions", "end_positions"]
+        .map(|name| one_hot(labels(name).unwrap(), seq, [rows, seq], device));
+    let mut impossible = vec![0f32; rows * seq];
+    for (row, flag) in labels("is_impossible").unwrap_or(&[]).iter().enumerate() {
+        impossible[row * seq] = *flag as f32;
+    }
+    let impossible = Tensor::from_data(TensorData::new(impossible, [rows, seq]), device);
+    Tensor::stack::<3>(vec![start, end, impossible], 2).flatten(1, 2)
+}
+
+/// All that a head says of questions, under the names of the fixtures.
+fn answer_logits(model: &Electra, inputs: &Inputs, targets: Tensor<2>) -> Tensors {
+    let named = |name: &str, tensor| (name.to_string(), tensor);
+    let Head::JointSpan(_) = model.head else {
+        let (start, end) = model.span_logits(inputs);
+        return [named("start_logits", host(start)), named("end_logits", host(end))].into();
+    };
+    let [rows, seq] = inputs.input_ids.dims();
+    let starts = targets.reshape([rows, seq, 3]).narrow(2, 0, 1).reshape([rows, seq]);
+    let JointLogits { start, end, answerability } = model.joint_span_logits(inputs, starts);
+    // Closed ones are stored as that.
+    let open = |logits: Tensor<2>| host(logits.clamp_min(-100.0));
+    let beam = model.flat_logits(inputs).reshape([rows, 1 + BEAM, 1 + seq]).narrow(1, 1, BEAM);
+    let ends = beam.clone().narrow(2, 1, seq).clamp_min(-100.0);
+    [
+        named("start_logits", open(start)),
+        named("end_logits", open(end)),
+        named("answerability", host(answerability)),
+        named("beam_starts", host(beam.narrow(2, 0, 1).reshape([rows, BEAM]))),
+        named("beam_ends", host(ends)),
+    ]
+    .into()
 }
 
 /// Binary cross-entropy, the mean over real tokens.

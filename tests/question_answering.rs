@@ -4,9 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use electra::dataset::{Answer, Question};
+use electra::dataset::{Answer, Question, read_questions};
+use electra::heads::BEAM;
 use electra::tasks::question_answering::{
-    Decoding, Prediction, QaWindow, SpanLogits, Windowing, answers, features, windows,
+    Decoding, Evaluation, Prediction, QaWindow, Scores, SpanLogits, Windowing, answers, evaluate,
+    features, predict, shown_logits, windows,
 };
 use electra::tokenizer::{Tokenizer, Truncation};
 use serde::Deserialize;
@@ -128,6 +130,18 @@ fn oracle(window: &QaWindow, joint: bool) -> SpanLogits {
     SpanLogits::Independent { logits }
 }
 
+/// The rows that the joint head gives a window.
+fn flat(logits: &SpanLogits) -> Vec<f32> {
+    let SpanLogits::Joint { start_logits, starts, end_logits, answerability } = logits else {
+        panic!("not of the joint head")
+    };
+    // Starts come again where there are not enough.
+    let beam = starts.iter().zip(end_logits).cycle().take(BEAM);
+    let mut rows = vec![[&[*answerability][..], start_logits.as_slice()].concat()];
+    rows.extend(beam.map(|(start, ends)| [&[*start as f32][..], ends.as_slice()].concat()));
+    rows.concat()
+}
+
 /// The characters of the tokens that hold the answer, counted without any window.
 fn tokens_of(
     tokenizer: &Tokenizer,
@@ -172,7 +186,11 @@ fn check_every_window(tokenizer: &Tokenizer, question: &Question, cutting: &Wind
     assert!(windows.iter().any(|window| window.start != 0), "{what}");
     let decoding = Decoding { n_best: 4, max_answer_length: 1000, no_answer: false };
     for joint in [false, true] {
-        let logits: Vec<_> = windows.iter().map(|window| oracle(window, joint)).collect();
+        let mut logits: Vec<_> = windows.iter().map(|window| oracle(window, joint)).collect();
+        if joint {
+            let read = |(window, logits)| SpanLogits::read(window, &flat(logits));
+            logits = windows.iter().zip(&logits).map(read).collect();
+        }
         let [prediction] =
             &answers(std::slice::from_ref(question), &windows, &logits, &decoding)[..]
         else {
@@ -228,6 +246,83 @@ fn every_place_and_length_in_one_document() {
         }
     }
     assert!(found > 5000, "{found}");
+}
+
+// ---- The joint head ----
+
+/// Questions of two windows or more; every second one has no answer.
+fn squad() -> (electra::dataset::Questions, Vec<QaWindow>) {
+    let line = |i: usize| {
+        let context = format!("{} Ada wrote it . {}", "so ".repeat(20), "and so on ".repeat(9));
+        let answers = match i % 2 {
+            0 => r#"[{"text": "Ada", "answer_start": 61}]"#,
+            _ => "[]",
+        };
+        let impossible = i % 2 == 1;
+        format!(
+            r#"{{"id": "{i}", "question": "who {i} ?", "context": {context:?}, "answers": {answers}, "is_impossible": {impossible}}}"#
+        )
+    };
+    let lines: Vec<String> = (0..6).map(line).collect();
+    let set = read_questions("squad.jsonl", lines.join("\n").as_bytes()).unwrap();
+    let (windows, _) = features(&bert(), &set.examples, &windowing(40, 16), true).unwrap();
+    assert!(windows.len() > 2 * set.examples.len());
+    (set, windows)
+}
+
+/// What a head says that knows the answers, and which questions have none (or the opposite of it). At
+/// the start of the context it always thinks that there is none.
+fn joint_logits(windows: &[QaWindow], knows_which: bool) -> Vec<Vec<f32>> {
+    let logits = |window: &QaWindow| {
+        let mut logits = oracle(window, true);
+        if let SpanLogits::Joint { answerability, .. } = &mut logits {
+            *answerability = match window.is_impossible == knows_which {
+                true => 3.0,
+                false if window.span.start == 0 => 9.0,
+                false => -1.0,
+            };
+        }
+        flat(&logits)
+    };
+    windows.iter().map(logits).collect()
+}
+
+#[test]
+fn answerability_decides_where_some_questions_have_no_answer() {
+    let (set, windows) = squad();
+    let Evaluation { scores: Scores::V2(report), no_answer_threshold, worst } =
+        evaluate(&set, &windows, &joint_logits(&windows, true))
+    else {
+        panic!("some have no answer")
+    };
+    let threshold = no_answer_threshold.unwrap();
+    assert_eq!((report.best_exact, report.best_f1, worst.len()), (100.0, 100.0, 0));
+    // Of a question's windows the one counts that is lowest.
+    assert!((-1.0..3.0).contains(&threshold), "{threshold}");
+    let logits = joint_logits(&windows, true);
+    for (answer, question) in
+        predict(&set.examples, &windows, &logits, Some(threshold)).iter().zip(&set.examples)
+    {
+        assert_eq!(answer.answer, if question.is_impossible { "" } else { "Ada" });
+        assert_eq!(answer.no_answer_score > threshold, question.is_impossible);
+    }
+    let wrong = evaluate(&set, &windows, &joint_logits(&windows, false));
+    assert!(wrong.f1() < 0.6, "{}", wrong.f1());
+}
+
+#[test]
+fn logits_are_shown_as_their_head_has_them() {
+    let (_, windows) = squad();
+    let joint = shown_logits(&windows[..2], &joint_logits(&windows[..2], true));
+    let tokens = windows[0].features.input_ids.len();
+    assert_eq!(joint.as_array().unwrap().len(), 2);
+    assert_eq!(joint[0]["start_logits"].as_array().unwrap().len(), tokens);
+    assert_eq!(joint[0]["end_logits"][0].as_array().unwrap().len(), tokens);
+    assert!(joint[1]["answerability"].is_number() && joint[1]["starts"][0].is_number());
+    let two = [vec![0.5; 2 * tokens]];
+    let independent = shown_logits(&windows[..1], &two);
+    assert_eq!(independent.as_array().unwrap().len(), tokens);
+    assert_eq!(independent[0], serde_json::json!([0.5, 0.5]));
 }
 
 // ---- Windows ----

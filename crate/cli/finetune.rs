@@ -1,25 +1,29 @@
 //! `electra finetune`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use electra::checkpoint::{self, FILE_NAMES, ModelFiles};
-use electra::config::ElectraConfig;
+use electra::config::{ElectraConfig, QaHead};
 use electra::dataset::Kind;
 use electra::error::{Error, Result};
-use electra::finetune::{FinetuneOptions, Run, Source, TrainPlan, start};
+use electra::finetune::{FinetuneOptions, SharedRun, TaskFiles, TrainPlan, start_shared};
 use electra::report::{Run as Report, report_html, report_json};
-use electra::tasks::{Evaluation, architecture};
+use electra::tasks::{Evaluation, Metric, Reading, architecture};
 use electra::tokenizer::Tokenizer;
-use electra::train::{FinetuneConfig, Freeze, Progress, StepStats};
+use electra::train::{Exact, FinetuneConfig, Freeze, Progress, StepStats, mean};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::named::{NameArgs, NamedRun};
+use super::several::{self, Task};
+use super::stopped::{Checkpoint, Saved};
 use super::{
     ColumnArgs, DeviceArg, at, batch_size, check_folder, max_seq_length, progress_bar, read_model,
-    read_source, say, stop_flag, to_line, try_print_line, within,
+    say, stop_flag, to_line, try_print_line, within,
 };
 
 /// Fine-tune a model on labelled text
@@ -34,6 +38,19 @@ use super::{
   electra finetune --model public/models/electra-tiny --task classification \\
       --train public/samples/topic.tsv --output topic-model --epochs 6
 
+A task by name brings its files, its metric, and the paper's settings for a model of that size; an
+option that is given wins:
+  electra finetune --model electra-small --glue mnli --data-dir glue_data --output mnli-model
+  electra finetune --model electra-small --squad 2.0 --data-dir squad --output answerer --epochs 1
+  electra finetune --model electra-small --conll2000 --data-dir conll2000 --output chunker
+OUTPUT/submission then holds what is handed in: of GLUE a .tsv for each test file that is there, of
+SQuAD the answers to the development file.
+
+Several tasks at once share all but their heads; every batch is of one of them, as often as its
+share of the rows. Each gets a model folder in OUTPUT, named as its file:
+  electra finetune --model public/models/electra-tiny --output models \\
+      --task classification --train topic.tsv --task tagging --train chunks.conll
+
 Files, by task (the task is found from the file where that is clear):
   classification      a text column, perhaps a second one, and a label
   multi-label         the same with labels in one cell (a|b, a;b or a JSON array), or --label-columns
@@ -47,27 +64,39 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// What to learn; found from the file where that is clear
-    #[arg(long, value_name = "TASK", value_parser = super::parse_task)]
-    task: Option<Kind>,
-    /// The labelled text to learn from
-    #[arg(long, value_name = "FILE")]
-    train: PathBuf,
+    #[arg(long, value_name = "TASK", value_parser = super::parse_task, conflicts_with = "name")]
+    task: Vec<Kind>,
+    #[command(flatten)]
+    name: NameArgs,
+    /// The labelled text to learn from. Repeated, each with its --task: several tasks that share
+    /// a body
+    #[arg(long, value_name = "FILE", required_unless_present = "name", conflicts_with = "name")]
+    train: Vec<PathBuf>,
     /// Labelled text to measure on; without it, 15 % of the training rows are held out
-    #[arg(long, value_name = "FILE")]
-    eval: Option<PathBuf>,
-    /// The folder for the trained model
+    #[arg(long, value_name = "FILE", conflicts_with = "name")]
+    eval: Vec<PathBuf>,
+    /// The folder for the trained model; of several tasks it holds a folder for each
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     /// Write into an output folder that is not empty
     #[arg(long)]
     overwrite: bool,
-    /// Passes over the training data
-    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().epochs,
+    /// Go on with a run that was stopped, from OUTPUT.checkpoint; all else must be as it was
+    #[arg(long)]
+    resume: bool,
+    /// With --resume: take the model as it stands
+    #[arg(long, requires = "resume")]
+    finish: bool,
+    /// Updates between two checkpoints; every ten minutes by default, 0 is only when stopped
+    #[arg(long, value_name = "N")]
+    save_every: Option<usize>,
+    /// Passes over the training data; 3 by default
+    #[arg(long, value_name = "F",
         value_parser = within(f64::MIN_POSITIVE..=f64::MAX, "a number above 0"))]
-    epochs: f64,
-    #[arg(long, value_name = "N", default_value_t = FinetuneConfig::default().batch_size,
-        value_parser = batch_size)]
-    batch_size: usize,
+    epochs: Option<f64>,
+    /// 32 by default
+    #[arg(long, value_name = "N", value_parser = batch_size)]
+    batch_size: Option<usize>,
     /// Batches averaged into one update
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch_size)]
     accumulate: usize,
@@ -75,21 +104,21 @@ pub struct Args {
     /// the model takes less
     #[arg(long, value_name = "N", value_parser = within(4usize.., "a whole number above 3"))]
     max_seq_length: Option<usize>,
-    /// The peak learning rate
-    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().learning_rate,
+    /// The peak learning rate; 0.0003 by default
+    #[arg(long, value_name = "F",
         value_parser = within(f64::MIN_POSITIVE..=1.0, "a number above 0 and at most 1"))]
-    learning_rate: f64,
-    /// The share of updates over which the learning rate rises
-    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().warmup,
-        value_parser = within(0.0..=1.0f64, "a number from 0 to 1"))]
-    warmup: f64,
-    #[arg(long, value_name = "F", default_value_t = FinetuneConfig::default().weight_decay,
-        value_parser = within(0.0..=f64::MAX, "a number, 0 or above"))]
-    weight_decay: f64,
-    /// Each layer below the head learns slower by this factor (ELECTRA: 0.8; 1 is off)
-    #[arg(long, value_name = "F", default_value_t = 1.0,
+    learning_rate: Option<f64>,
+    /// The share of updates over which the learning rate rises; 0.1 by default
+    #[arg(long, value_name = "F", value_parser = within(0.0..=1.0f64, "a number from 0 to 1"))]
+    warmup: Option<f64>,
+    /// 0.01 by default
+    #[arg(long, value_name = "F", value_parser = within(0.0..=f64::MAX, "a number, 0 or above"))]
+    weight_decay: Option<f64>,
+    /// Each layer below the head learns slower by this factor (ELECTRA: 0.8); 1 is off, and the
+    /// default
+    #[arg(long, value_name = "F",
         value_parser = within(f64::MIN_POSITIVE..=1.0, "a number above 0 and at most 1"))]
-    layerwise_decay: f64,
+    layerwise_decay: Option<f64>,
     /// Optimize as google-research/electra does: no bias correction, decay times warm-up, and
     /// its layer-wise rates with the gap below the head
     #[arg(long)]
@@ -104,14 +133,16 @@ pub struct Args {
     /// Updates between two evaluations; once an epoch by default
     #[arg(long, value_name = "N", value_parser = within(1usize.., "a whole number above 0"))]
     eval_every: Option<usize>,
-    /// From the start of one window of a long context to the next, in tokens
-    #[arg(long, value_name = "N", default_value_t = 128,
-        value_parser = within(1usize.., "a whole number above 0"))]
-    doc_stride: usize,
-    /// Questions are cut to that many tokens
-    #[arg(long, value_name = "N", default_value_t = 64,
-        value_parser = within(1usize.., "a whole number above 0"))]
-    max_query_length: usize,
+    /// From the start of one window of a long context to the next, in tokens; 128 by default
+    #[arg(long, value_name = "N", value_parser = within(1usize.., "a whole number above 0"))]
+    doc_stride: Option<usize>,
+    /// Questions are cut to that many tokens; 64 by default
+    #[arg(long, value_name = "N", value_parser = within(1usize.., "a whole number above 0"))]
+    max_query_length: Option<usize>,
+    /// The head for questions: huggingface, which transformers loads, or original, which is
+    /// google-research/electra's; the model's own by default
+    #[arg(long, value_name = "HEAD", value_parser = parse_qa_head)]
+    qa_head: Option<QaHead>,
     /// Learn every pair twice, its texts exchanged: where their order means nothing
     #[arg(long)]
     double_pairs: bool,
@@ -132,6 +163,12 @@ pub struct Args {
     seed: u64,
     #[command(flatten)]
     device: DeviceArg,
+    /// What holds where nothing is given.
+    #[arg(skip)]
+    usual: FinetuneConfig,
+    /// How the files of a named task are read.
+    #[arg(skip)]
+    reading: Option<Reading>,
 }
 
 fn parse_freeze(word: &str) -> std::result::Result<Freeze, String> {
@@ -140,25 +177,30 @@ fn parse_freeze(word: &str) -> std::result::Result<Freeze, String> {
         .map_err(|_| "none, embeddings, body, or a number of layers".into())
 }
 
+fn parse_qa_head(word: &str) -> std::result::Result<QaHead, String> {
+    serde_json::from_value(json!(word)).map_err(|_| "there are huggingface and original".into())
+}
+
 impl Args {
     fn options(&self, max_seq_length: usize, seed: u64) -> FinetuneOptions {
         use electra::optim::Schedule;
-        let reference = self.reference_optimizer;
+        let (reference, usual) = (self.reference_optimizer, &self.usual);
         let config = FinetuneConfig {
-            epochs: self.epochs,
-            batch_size: self.batch_size,
+            epochs: self.epochs.unwrap_or(usual.epochs),
+            batch_size: self.batch_size.unwrap_or(usual.batch_size),
             accumulate: self.accumulate,
-            learning_rate: self.learning_rate,
-            warmup: self.warmup,
+            learning_rate: self.learning_rate.unwrap_or(usual.learning_rate),
+            warmup: self.warmup.unwrap_or(usual.warmup),
             schedule: if reference { Schedule::Multiplied } else { Schedule::Sequential },
-            weight_decay: self.weight_decay,
-            layerwise_decay: self.layerwise_decay,
+            weight_decay: self.weight_decay.unwrap_or(usual.weight_decay),
+            layerwise_decay: self.layerwise_decay.unwrap_or(usual.layerwise_decay),
             layerwise_gap: reference,
             bias_correction: !reference,
             max_seq_length,
-            doc_stride: self.doc_stride,
-            max_query_length: self.max_query_length,
-            double_pairs: self.double_pairs,
+            doc_stride: self.doc_stride.unwrap_or(usual.doc_stride),
+            max_query_length: self.max_query_length.unwrap_or(usual.max_query_length),
+            qa_head: self.qa_head,
+            double_pairs: self.double_pairs || usual.double_pairs,
             dropout: self.dropout,
             freeze: self.freeze,
             eval_every: self.eval_every,
@@ -166,9 +208,41 @@ impl Args {
             patience: self.patience,
             read_every: 10,
             seed,
-            ..FinetuneConfig::default()
+            ..usual.clone()
         };
-        FinetuneOptions { task: self.task, reading: self.columns.reading(), config }
+        let reading = self.reading.clone().unwrap_or_else(|| self.columns.reading());
+        FinetuneOptions { task: None, reading, config }
+    }
+
+    /// Puts what a name brings in the place of what was not given.
+    fn take_name(&mut self) -> Result<Option<NamedRun>> {
+        let Some(named) = self.name.task() else { return Ok(None) };
+        let config = checkpoint::read_config(&read_model(&self.model)?);
+        let config = config.map_err(|e| at(&self.model, e))?;
+        let (train, run) = named.open()?;
+        self.usual = run.named.settings(&config);
+        run.named.say_settings(&self.usual, &self.given(), &config);
+        self.max_seq_length = self.max_seq_length.or(Some(self.usual.max_seq_length));
+        self.reading = Some(run.reading.clone());
+        self.task = vec![run.named.kind()];
+        (self.train, self.eval) = (vec![train], vec![run.eval[0].path.clone()]);
+        Ok(Some(run))
+    }
+
+    /// Those of the options that a name brings that were given.
+    fn given(&self) -> Vec<&'static str> {
+        let options = [
+            ("--learning-rate", self.learning_rate.is_some()),
+            ("--layerwise-decay", self.layerwise_decay.is_some()),
+            ("--batch-size", self.batch_size.is_some()),
+            ("--warmup", self.warmup.is_some()),
+            ("--weight-decay", self.weight_decay.is_some()),
+            ("--epochs", self.epochs.is_some()),
+            ("--max-seq-length", self.max_seq_length.is_some()),
+            ("--doc-stride", self.doc_stride.is_some()),
+            ("--max-query-length", self.max_query_length.is_some()),
+        ];
+        options.into_iter().filter(|(_, is_given)| *is_given).map(|(option, _)| option).collect()
     }
 
     fn check_freeze(&self, config: &ElectraConfig) -> Result<()> {
@@ -184,20 +258,23 @@ impl Args {
     }
 }
 
+/// Between two checkpoints where nothing else is asked for.
+const PAUSE: Duration = Duration::from_secs(600);
+
 /// What all trials have in common.
 struct Setup<'a> {
     args: &'a Args,
     files: ModelFiles,
     tokenizer: Tokenizer,
     max_seq_length: usize,
-    train: Source,
-    eval: Option<Source>,
+    tasks: Vec<Task>,
     device: Device,
     stop: Arc<AtomicBool>,
+    checkpoint: Checkpoint,
 }
 
 /// Whose a line on stdout is: with several trials it says so.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
 struct Tag {
     trial: u64,
     seed: u64,
@@ -215,51 +292,134 @@ impl Tag {
 }
 
 /// One finished run.
+#[derive(Serialize, Deserialize)]
 struct Trial {
     tag: Tag,
-    last: Evaluation,
+    /// Of all tasks the mean.
+    score: Exact,
+    /// The name of a task, of its metric, and the score.
+    tasks: Vec<(String, String, Exact)>,
+    /// The step of the evaluation of the weights that are kept.
+    kept_at: usize,
+    /// Of several tasks in a folder each.
+    #[serde(skip)]
     files: ModelFiles,
-    /// What it said: the plan, steps and evaluations.
-    lines: Vec<Value>,
+}
+
+/// What several tasks are compared by.
+const MEAN: &str = "mean_score";
+
+/// What a run has come to, as its checkpoint keeps it. Lines are kept as they were written: the
+/// digits of numbers would not all come back the same.
+#[derive(Default, Serialize, Deserialize)]
+struct SoFar {
+    /// Of the trials that are over.
+    scores: Vec<Exact>,
+    best: Option<Trial>,
+    /// What they said: plans, steps and evaluations.
+    lines: Vec<String>,
+    /// What the trial under way said.
+    log: Vec<String>,
+    /// The same as `metrics.jsonl` has it.
+    metrics: Vec<String>,
 }
 
 impl Trial {
-    fn score(&self) -> f64 {
-        self.last.score().1
+    fn metric(&self) -> &str {
+        if let [(_, metric, _)] = &self.tasks[..] { metric } else { MEAN }
     }
 }
 
-pub fn run(args: Args) -> Result<()> {
-    check_folder(&args.output, args.overwrite)?;
-    let setup = prepare(&args)?;
-    let mut best: Option<Trial> = None;
-    let (mut scores, mut lines) = (Vec::new(), Vec::new());
-    for trial in 0..args.trials {
-        let seed = args.seed.wrapping_add(trial);
-        let tag = Tag { trial: trial + 1, seed, several: args.trials > 1 };
-        let mut trial = setup.run_trial(tag)?;
-        lines.append(&mut trial.lines);
-        scores.push(trial.score());
-        if best.as_ref().is_none_or(|best| trial.score() > best.score()) {
-            best = Some(trial);
+impl SoFar {
+    fn read(saved: &mut Saved, path: &Path) -> Result<Self> {
+        let damaged = |e: serde_json::Error| {
+            Error::new(path.display(), format!("is no checkpoint of this version ({e})"))
+                .fix("Start the run anew with --overwrite.")
+        };
+        let mut so_far: SoFar = serde_json::from_slice(&saved.run).map_err(damaged)?;
+        for line in so_far.lines.iter().chain(&so_far.log) {
+            serde_json::from_str::<Value>(line).map_err(damaged)?;
         }
-        if setup.stop.load(Ordering::Relaxed) {
+        if let Some(best) = &mut so_far.best {
+            best.files = std::mem::take(&mut saved.best);
+        }
+        Ok(so_far)
+    }
+
+    fn say(&mut self, line: &Value) -> Result<()> {
+        if line["event"] != "plan" {
+            self.metrics.push(to_line(&without_texts(line))?);
+        }
+        self.log.push(to_line(line)?);
+        Ok(())
+    }
+
+    /// Ends a trial.
+    fn take(&mut self, trial: Trial) -> Result<()> {
+        for line in std::mem::take(&mut self.log) {
+            let mut line = trial.tag.mark(parse(&line));
+            // Of one task it is the best one, or the last.
+            let several = trial.tasks.len() > 1 && line["event"] == "evaluation";
+            if several && line["step"] == trial.kept_at {
+                line["kept"] = json!(true);
+            }
+            self.lines.push(to_line(&line)?);
+        }
+        self.scores.push(trial.score);
+        if self.best.as_ref().is_none_or(|best| trial.score.0 > best.score.0) {
+            self.best = Some(trial);
+        }
+        Ok(())
+    }
+}
+
+fn parse(line: &str) -> Value {
+    serde_json::from_str(line).expect("it was written as JSON")
+}
+
+pub fn run(mut args: Args) -> Result<()> {
+    several::check_usage(&args.train, &args.task, &args.eval);
+    check_folder(&args.output, args.overwrite)?;
+    let checkpoint = Checkpoint::beside(&args.output);
+    let mut saved = checkpoint.open(args.resume, args.overwrite)?;
+    let mut so_far = match &mut saved {
+        Some(saved) => SoFar::read(saved, &checkpoint.path)?,
+        None => SoFar::default(),
+    };
+    let over = so_far.scores.len() as u64;
+    if saved.is_some() && args.trials <= over {
+        return Err(Error::new("--trials", format!("{over} are over, and the next was stopped"))
+            .fix("Give what the run was started with, or more."));
+    }
+    let named = args.take_name()?;
+    let setup = prepare(&args, checkpoint)?;
+    while (so_far.scores.len() as u64) < args.trials {
+        let state = saved.take().map(|saved| saved.state);
+        match setup.run_trial(&mut so_far, state)? {
+            Some(trial) => so_far.take(trial)?,
+            None => return Ok(()),
+        }
+        if args.finish {
             break;
         }
     }
-    let mut best = best.expect("there is at least one trial");
-    let done = best.tag.mark(summary(&args, &best, &scores));
+    let mut best = so_far.best.take().expect("there is at least one trial");
+    let mut done = best.tag.mark(summary(&args, &best, &so_far.scores));
+    let mut lines: Vec<Value> = so_far.lines.iter().map(|line| parse(line)).collect();
     lines.push(done.clone());
-    let report = setup.report(lines, best.tag.seed);
-    best.files.insert("report.html".into(), report_html(&report).into_bytes());
-    best.files.insert("report.json".into(), to_line(&report_json(&report))?.into_bytes());
+    setup.add_reports(&mut best, &lines)?;
     checkpoint::write_folder(&args.output, &best.files)?;
+    setup.checkpoint.remove()?;
     say(format_args!("wrote {}; its report.html holds rows of your data", args.output.display()));
+    if let Some(named) = &named {
+        let config = args.options(setup.max_seq_length, best.tag.seed).config;
+        named.finish(&args.output, &setup.tokenizer, &config, &setup.device, &mut done)?;
+    }
     try_print_line(&done).map(drop)
 }
 
 /// Reads and checks everything before the device is opened: opening one takes a while.
-fn prepare(args: &Args) -> Result<Setup<'_>> {
+fn prepare(args: &Args, checkpoint: Checkpoint) -> Result<Setup<'_>> {
     let files = read_model(&args.model)?;
     let inside = |e| at(&args.model, e);
     let tokenizer = Tokenizer::from_files(&files).map_err(inside)?;
@@ -270,20 +430,26 @@ fn prepare(args: &Args) -> Result<Setup<'_>> {
         tokenizer,
         files,
         max_seq_length: max_seq_length(args.max_seq_length, &config)?,
-        train: read_source(&args.train)?,
-        eval: args.eval.as_deref().map(read_source).transpose()?,
+        tasks: several::read(&args.train, &args.task, &args.eval)?,
         device: args.device.open()?.device,
-        stop: stop_flag("stopping after this step; the model is kept (Ctrl-C again to give up)"),
+        stop: stop_flag("saving after this step (Ctrl-C again to give up)"),
+        checkpoint,
     })
 }
 
 /// The result: the best trial's score, and how the scores of several lie.
-fn summary(args: &Args, best: &Trial, scores: &[f64]) -> Value {
+fn summary(args: &Args, best: &Trial, scores: &[Exact]) -> Value {
     let output = args.output.display().to_string();
-    let (metric, score) = best.last.score();
+    let (metric, score) = (best.metric(), best.score.0);
     let mut line = json!({"event": "done", "output": output, "metric": metric, metric: score});
+    if best.tasks.len() > 1 {
+        for (name, metric, score) in &best.tasks {
+            line["tasks"][name] = json!({metric: score.0});
+        }
+    }
     if scores.len() > 1 {
-        let mut sorted = scores.to_vec();
+        let scores: Vec<f64> = scores.iter().map(|score| score.0).collect();
+        let mut sorted = scores.clone();
         sorted.sort_by(f64::total_cmp);
         let count = sorted.len();
         let mean = sorted.iter().sum::<f64>() / count as f64;
@@ -297,36 +463,133 @@ fn summary(args: &Args, best: &Trial, scores: &[f64]) -> Value {
 }
 
 impl Setup<'_> {
-    fn run_trial(&self, tag: Tag) -> Result<Trial> {
-        let options = self.args.options(self.max_seq_length, tag.seed);
-        let (train, eval) = (&self.train, self.eval.as_ref());
-        let run = start(&self.files, &self.tokenizer, train, eval, &options, &self.device);
-        let run = run.map_err(|e| self.inside(e))?;
-        let mut lines = vec![announce(&run.plan, tag)?];
-        let keep_best = self.args.keep_best || self.args.patience.is_some();
-        let (mut run, last, log) = drive(run, &self.stop, keep_best, tag)?;
-        let metrics = log.iter().map(|line| to_line(&without_texts(line)));
-        if last.is_collapsed() {
-            say("the model gives every example the same label: lower the learning rate, or try \
-                 another seed");
+    /// Runs the next trial from its start, or from a state; None where it was stopped.
+    fn run_trial(&self, so_far: &mut SoFar, state: Option<Vec<u8>>) -> Result<Option<Trial>> {
+        let number = so_far.scores.len() as u64;
+        let seed = self.args.seed.wrapping_add(number);
+        let tag = Tag { trial: number + 1, seed, several: self.args.trials > 1 };
+        let options = self.args.options(self.max_seq_length, seed);
+        let tasks: Vec<TaskFiles> = self.tasks.iter().map(Task::files).collect();
+        let run = start_shared(&self.files, &self.tokenizer, &tasks, &options, &self.device);
+        let mut run = run.map_err(|e| self.inside(e))?;
+        let plans = run.plans.iter().zip(&self.tasks);
+        let plans = plans.map(|(plan, task)| announce(plan, self.name(task), tag));
+        let plans = plans.collect::<Result<Vec<Value>>>()?;
+        match state {
+            Some(state) => self.go_on(&mut run, &state)?,
+            None => {
+                (so_far.log, so_far.metrics) = (Vec::new(), Vec::new());
+                plans.iter().try_for_each(|plan| so_far.say(plan))?;
+            }
         }
-        run.config.no_answer_threshold = last.no_answer_threshold();
-        let model = run.trainer.result();
-        let saved = checkpoint::save(&model, &run.config, architecture(run.plan.task));
-        let mut files = pollster::block_on(saved)?;
-        files.extend(self.tokenizer.to_files()?);
-        files.insert("metrics.jsonl".into(), metrics.collect::<Result<String>>()?.into_bytes());
-        lines.extend(log.into_iter().map(|line| tag.mark(line)));
-        Ok(Trial { tag, last, files, lines })
+        if !self.drive(&mut run, so_far, tag)? {
+            return self.say_how_to_go_on(&run).map(|()| None);
+        }
+        self.trial(run, so_far, tag).map(Some)
     }
 
-    fn report(&self, lines: Vec<Value>, seed: u64) -> Report {
+    /// What a run that is over comes to.
+    fn trial(&self, mut run: SharedRun, so_far: &SoFar, tag: Tag) -> Result<Trial> {
+        let (verdicts, mut files) = (run.trainer.verdicts().to_vec(), ModelFiles::new());
+        for (number, (task, verdict)) in self.tasks.iter().zip(&verdicts).enumerate() {
+            if verdict.is_collapsed {
+                say(format_args!(
+                    "{}the model gives every example the same label: lower the learning rate, or \
+                     try another seed",
+                    self.prefix(task, ": ")
+                ));
+            }
+            let config = &mut run.configs[number];
+            config.no_answer_threshold = verdict.no_answer_threshold;
+            let (model, kind) = (run.trainer.result_of(number), run.plans[number].task);
+            let saved = checkpoint::save(&model, config, architecture(kind));
+            let mut own = pollster::block_on(saved)?;
+            own.extend(self.tokenizer.to_files()?);
+            let folder = self.prefix(task, "/");
+            files.extend(own.into_iter().map(|(name, bytes)| (format!("{folder}{name}"), bytes)));
+        }
+        files.insert(several::LOG.into(), so_far.metrics.concat().into_bytes());
+        let scored = self.tasks.iter().zip(&verdicts);
+        let scored = scored.map(|(t, v)| (t.name.clone(), v.metric.clone(), Exact(v.score)));
+        Ok(Trial {
+            tag,
+            score: Exact(mean(&verdicts)),
+            tasks: scored.collect(),
+            kept_at: run.trainer.kept_at().expect("a run ends with an evaluation"),
+            files,
+        })
+    }
+
+    /// Of several tasks; one alone needs none.
+    fn name<'a>(&self, task: &'a Task) -> Option<&'a str> {
+        (self.tasks.len() > 1).then_some(task.name.as_str())
+    }
+
+    fn prefix(&self, task: &Task, end: &str) -> String {
+        self.name(task).map_or(String::new(), |name| format!("{name}{end}"))
+    }
+
+    fn go_on(&self, run: &mut SharedRun, state: &[u8]) -> Result<()> {
+        let path = &self.checkpoint.path;
+        run.trainer.restore(state).map_err(|e| at(path, e))?;
+        let step = run.trainer.step();
+        say(format_args!("resuming from {} at step {step}", path.display()));
+        if self.args.finish {
+            run.trainer.finish_early();
+        }
+        Ok(())
+    }
+
+    fn save(&self, run: &mut SharedRun, so_far: &SoFar, tag: Tag) -> Result<()> {
+        let state = pollster::block_on(run.trainer.save())?;
+        let best = so_far.best.as_ref().map(|best| &best.files);
+        let so_far = serde_json::to_vec(so_far).expect("plain data");
+        self.checkpoint.write(&so_far, &state, best)?;
+        let (step, path) = (run.trainer.step(), &self.checkpoint.path);
+        let line = json!({"event": "checkpoint", "step": step, "path": path});
+        try_print_line(&tag.mark(line)).map(drop)
+    }
+
+    fn say_how_to_go_on(&self, run: &SharedRun) -> Result<()> {
+        say(format_args!("stopped at step {}; to go on:", run.trainer.step()));
+        let own = |word: &String| !["--resume", "--finish", "--overwrite"].contains(&word.as_str());
+        let words = std::env::args().skip(1).filter(own).map(|word| quoted(&word));
+        let overwrite = if self.args.overwrite { " --overwrite" } else { "" };
+        let command = words.collect::<Vec<_>>().join(" ");
+        say(format_args!("  electra {command}{overwrite} --resume"));
+        say("or, with the model as it stands, the same with --finish");
+        Ok(())
+    }
+
+    /// The page and the numbers of each task, into its folder.
+    fn add_reports(&self, best: &mut Trial, lines: &[Value]) -> Result<()> {
+        for (number, task) in self.tasks.iter().enumerate() {
+            let mut lines = match self.name(task) {
+                Some(name) => several::of_task(lines, name),
+                None => lines.to_vec(),
+            };
+            if let (Some(done), true) = (lines.last_mut(), self.tasks.len() > 1) {
+                let (_, metric, score) = &best.tasks[number];
+                *done = best.tag.mark(json!({"event": "done", "metric": metric, metric: score.0}));
+            }
+            let report = self.report(task, lines, best.tag.seed);
+            let folder = self.prefix(task, "/");
+            let mut add = |name: &str, text: String| {
+                best.files.insert(format!("{folder}{name}"), text.into_bytes());
+            };
+            add("report.html", report_html(&report));
+            add("report.json", to_line(&report_json(&report))?);
+        }
+        Ok(())
+    }
+
+    fn report(&self, task: &Task, lines: Vec<Value>, seed: u64) -> Report {
         let FinetuneOptions { config, .. } = self.args.options(self.max_seq_length, seed);
         let mut settings = json!({
             "command": std::env::args().collect::<Vec<_>>().join(" "),
             "model": self.args.model.display().to_string(),
-            "train": self.train.name,
-            "eval": self.eval.as_ref().map(|eval| &eval.name),
+            "train": task.train_name(),
+            "eval": task.eval_name(),
         });
         if let (Some(all), Value::Object(more)) = (settings.as_object_mut(), json!(config)) {
             all.extend(more);
@@ -356,7 +619,7 @@ fn without_texts(line: &Value) -> Value {
 
 /// The plan as a line on stdout, and in words on stderr. A reader that goes away does not end the
 /// training: the model is what it is for.
-fn announce(plan: &TrainPlan, tag: Tag) -> Result<Value> {
+fn announce(plan: &TrainPlan, name: Option<&str>, tag: Tag) -> Result<Value> {
     for note in &plan.notes {
         say(format_args!("note: {note}"));
     }
@@ -366,7 +629,8 @@ fn announce(plan: &TrainPlan, tag: Tag) -> Result<Value> {
     if plan.skipped_count > 10 {
         say(format_args!("skipped {} rows in all", plan.skipped_count));
     }
-    let what = plan.task.name();
+    let what =
+        name.map_or(plan.task.name().to_string(), |name| format!("{name}, {}", plan.task.name()));
     say(format_args!(
         "{what}: {} to learn from, {} to measure on",
         plan.train_rows, plan.eval_rows
@@ -377,56 +641,79 @@ fn announce(plan: &TrainPlan, tag: Tag) -> Result<Value> {
     }
     let mut line = json!(plan);
     line["event"] = json!("plan");
-    let line = tag.mark(line);
-    try_print_line(&line)?;
+    if let Some(name) = name {
+        line["name"] = json!(name);
+    }
+    try_print_line(&tag.mark(line.clone()))?;
     Ok(line)
 }
 
-/// Runs to the end, or until Ctrl-C; then the model is evaluated. Gives the evaluation of the
-/// weights that are kept.
-fn drive(
-    mut run: Run,
-    stop: &AtomicBool,
-    keep_best: bool,
-    tag: Tag,
-) -> Result<(Run, Evaluation, Vec<Value>)> {
-    let template = "{bar:30} {pos}/{len} {msg} {eta} left";
-    let bar = progress_bar(run.plan.steps, template);
-    let mut kept: Option<Evaluation> = None;
-    let (mut log, mut tokens, started) = (Vec::new(), 0, Instant::now());
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            run.trainer.finish_early();
-        }
-        match pollster::block_on(run.trainer.advance())? {
-            Progress::Step(stats) => {
-                tokens += stats.tokens;
-                show(&bar, &stats, tokens as f64 / started.elapsed().as_secs_f64());
-                log.push(json!(stats));
-            }
-            Progress::Evaluating { .. } => {}
-            Progress::Evaluation { step, epoch, evaluation } => {
-                let words = bar.is_hidden().then_some(&evaluation);
-                report(words, step);
-                let mut line = json!(evaluation);
-                line["event"] = json!("evaluation");
-                line["step"] = json!(step);
-                line["epoch"] = json!(epoch);
-                bar.suspend(|| try_print_line(&tag.mark(line.clone())))?;
-                log.push(line);
-                let better = |kept: &Evaluation| evaluation.score().1 > kept.score().1;
-                if !keep_best || kept.as_ref().is_none_or(better) {
-                    kept = Some(evaluation);
-                }
-            }
-            Progress::Done { .. } => break,
-        }
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:+@%".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => word.to_string(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
-    bar.finish_and_clear();
-    let kept = kept.expect("a run ends with an evaluation");
-    let ((metric, score), seconds) = (kept.score(), started.elapsed().as_secs_f64());
-    say(format_args!("{metric} {score:.4} in {seconds:.0} s"));
-    Ok((run, kept, log))
+}
+
+impl Setup<'_> {
+    /// Runs to the end, or until Ctrl-C, which saves; false then.
+    fn drive(&self, run: &mut SharedRun, so_far: &mut SoFar, tag: Tag) -> Result<bool> {
+        let template = "{bar:30} {pos}/{len} {msg} {eta} left";
+        let bar = progress_bar(run.plans[0].steps, template);
+        bar.set_position(run.trainer.step() as u64);
+        bar.reset_eta();
+        let metric = self.args.usual.metric;
+        let (mut tokens, started, mut saved) = (0, Instant::now(), Instant::now());
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                bar.finish_and_clear();
+                return self.save(run, so_far, tag).map(|()| false);
+            }
+            let progress = pollster::block_on(run.trainer.advance())?;
+            let mut save = self.args.save_every.is_none() && saved.elapsed() > PAUSE;
+            match progress {
+                Progress::Step(stats) => {
+                    tokens += stats.tokens;
+                    show(&bar, &stats, tokens as f64 / started.elapsed().as_secs_f64());
+                    let mut line = json!(stats);
+                    several::name_tasks(&mut line, &self.tasks);
+                    so_far.say(&line)?;
+                    let every = self.args.save_every.filter(|every| *every > 0);
+                    save |= every.is_some_and(|every| stats.step.is_multiple_of(every));
+                }
+                Progress::Evaluating { .. } => {}
+                Progress::Evaluation { step, epoch, job, evaluation } => {
+                    let task = &self.tasks[job.unwrap_or(0)];
+                    let words = bar.is_hidden().then_some(&evaluation);
+                    report(words, metric, &self.prefix(task, ": "), step);
+                    let mut line = json!(evaluation);
+                    line["event"] = json!("evaluation");
+                    if let Some(name) = self.name(task) {
+                        line["name"] = json!(name);
+                    }
+                    line["step"] = json!(step);
+                    line["epoch"] = json!(epoch);
+                    so_far.say(&line)?;
+                    bar.suspend(|| try_print_line(&tag.mark(line)))?;
+                }
+                Progress::Done { .. } => break,
+            }
+            if save {
+                self.save(run, so_far, tag)?;
+                saved = Instant::now();
+            }
+        }
+        bar.finish_and_clear();
+        let seconds = started.elapsed().as_secs_f64();
+        let scored = self.tasks.iter().zip(run.trainer.verdicts());
+        let words = scored.map(|(task, verdict)| {
+            format!("{}{} {:.4}", self.prefix(task, " "), verdict.metric, verdict.score)
+        });
+        say(format_args!("{} in {seconds:.0} s", words.collect::<Vec<_>>().join(", ")));
+        Ok(true)
+    }
 }
 
 fn show(bar: &indicatif::ProgressBar, stats: &StepStats, rate: f64) {
@@ -437,10 +724,10 @@ fn show(bar: &indicatif::ProgressBar, stats: &StepStats, rate: f64) {
 }
 
 /// Where there is no bar, an evaluation is the sign of life.
-fn report(evaluation: Option<&Evaluation>, step: usize) {
+fn report(evaluation: Option<&Evaluation>, metric: Option<Metric>, name: &str, step: usize) {
     if let Some(evaluation) = evaluation {
-        let (metric, score) = evaluation.score();
+        let (metric, score) = evaluation.score_by(metric);
         let loss = evaluation.loss().map_or(String::new(), |loss| format!(", loss {loss:.4}"));
-        say(format_args!("step {step}: {metric} {score:.4}{loss}"));
+        say(format_args!("step {step}: {name}{metric} {score:.4}{loss}"));
     }
 }

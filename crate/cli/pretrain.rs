@@ -1,8 +1,8 @@
 //! `electra pretrain`
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +20,11 @@ use electra::pretrain::evaluation::Evaluation;
 use electra::pretrain::events::EventFile;
 use electra::pretrain::network::Pretraining;
 use electra::pretrain::run::{LoggedStep, Run};
-use electra::pretrain::state::{checkpoints, read_state, tidy};
+use electra::pretrain::state::{Saved, checkpoints, no_checkpoint, set_aside, tidy};
 use electra::tokenizer::Tokenizer;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{
     DeviceArg, at, check_folder, print_line, progress_bar, read_file, read_model, say, stop_flag,
@@ -39,8 +41,8 @@ const BUNDLED_TOKENIZER: &[u8] =
 ///
 /// With no options at all it trains the tiny preset on a text that is built in, and shows within
 /// two minutes on a CPU how the losses fall. Prints one JSON object a logged step, evaluation and
-/// checkpoint; the run folder keeps the same lines in metrics.jsonl, and TensorBoard's event
-/// files.
+/// checkpoint; the run folder keeps those of steps and evaluations in metrics.jsonl, and in
+/// TensorBoard's event files.
 #[derive(clap::Args)]
 #[command(
     allow_negative_numbers = true,
@@ -63,7 +65,7 @@ pub struct Args {
     /// Start a new run in a folder that is not empty: its run is removed
     #[arg(long, conflicts_with = "resume")]
     overwrite: bool,
-    /// Go on from the newest whole checkpoint in --output
+    /// Go on from the newest checkpoint in --output that is whole; a damaged one is set aside
     #[arg(long)]
     resume: bool,
     /// tiny, small (paper), small-plus (the released ELECTRA-Small), base or large
@@ -107,6 +109,9 @@ pub struct Args {
         conflicts_with = "resume"
     )]
     init_from: Vec<PathBuf>,
+    /// Do not compare the text's shards with their checksums first
+    #[arg(long)]
+    no_verify: bool,
     /// Any setting by its name; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse_setting)]
     set: Vec<(String, Value)>,
@@ -148,7 +153,10 @@ impl Args {
     fn settings(&self) -> Result<PretrainConfig> {
         let mut config = PretrainConfig::preset(&self.preset)?;
         if let Some(path) = &self.config {
-            let fields = serde_json::from_slice(&read_file(path)?).map_err(|e| {
+            let bytes = read_file(path)?;
+            // A byte order mark is no part of the settings.
+            let json = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(&bytes);
+            let fields = serde_json::from_slice(json).map_err(|e| {
                 Error::new(path.display(), format!("is no JSON object of settings ({e})"))
                     .fix("Copy the config.json of a run and change what you need.")
             })?;
@@ -164,50 +172,116 @@ impl Args {
 
 pub fn run(args: Args) -> Result<()> {
     let world = World::open()?;
-    if args.resume {
-        let (config, checkpoint) = resumed_settings(&args)?;
-        let corpus = reopen_corpus(&args)?;
-        let device = args.device.open()?.device;
-        let run = Run::resume(&checkpoint, config, corpus, world, &device)?;
-        say(format_args!("resuming from {}", checkpoint.display()));
-        return drive(&args, run);
-    }
+    let (run, lock) = if args.resume { resume(&args, world)? } else { begin(&args, world)? };
+    drive(&args, run, lock)
+}
+
+fn begin(args: &Args, world: World) -> Result<(Run, Option<Lock>)> {
     let config = args.settings()?;
     let init = read_init(&args.init_from)?;
+    agree(args, &world, json!(config), &init)?;
+    let mut lock = None;
     if world.is_first() {
         check_folder(&args.output, args.overwrite)?;
         if args.data.is_none() {
-            prepare_built_in(&args)?;
+            lock = Some(Lock::take(&args.output)?);
+            prepare_built_in(args)?;
         }
     }
     world.wait();
-    let corpus = Corpus::open(&corpus_folder(&args))?;
-    check_init(&args, &init, &corpus)?;
-    let device = args.device.open()?.device;
-    let network = start(&args, &config, &corpus, init, &device)?;
+    let corpus = Corpus::open(&corpus_folder(args))?;
+    check_init(args, &init, &corpus)?;
+    verify(args, &corpus, &world)?;
+    let device = args.device.open_nth(world.gpu())?.device;
+    let network = start(args, &config, &corpus, init, &device)?;
     let run = Run::new(config, corpus, network, world, &device)?;
     // An earlier run goes only now: the new one can start.
     if run.world().is_first() {
-        clear(&args)?;
+        lock = Some(lock.map_or_else(|| Lock::take(&args.output), Ok)?);
+        clear(args)?;
     }
     run.world().wait();
-    drive(&args, run)
+    Ok((run, lock))
 }
 
-/// The newest checkpoint whose state can be read, and its settings with what was asked to differ.
-fn resumed_settings(args: &Args) -> Result<(PretrainConfig, PathBuf)> {
-    let all = checkpoints(&args.checkpoints());
-    let newest = all.last().ok_or_else(|| {
-        Error::new(args.checkpoints().display(), "there is no checkpoint to resume from")
-            .fix("Give the --output of a run that has saved one, or leave --resume out.")
-    })?;
-    let config = read_state(newest)?.config;
-    Ok((config.with("settings", args.named())?, newest.clone()))
+fn resume(args: &Args, world: World) -> Result<(Run, Option<Lock>)> {
+    agree(args, &world, Value::Object(args.named()), &[])?;
+    let folder = args.checkpoints();
+    // Before the text is looked at, and the device.
+    if checkpoints(&folder).is_empty() {
+        return Err(no_checkpoint(&folder));
+    }
+    let corpus = reopen_corpus(args)?;
+    verify(args, &corpus, &world)?;
+    let lock = world.is_first().then(|| Lock::take(&args.output)).transpose()?;
+    let device = args.device.open_nth(world.gpu())?.device;
+    let (saved, damaged) = Saved::newest(&folder, &device)?;
+    let path = saved.path.clone();
+    let config = saved.state.config.clone().with("settings", args.named())?;
+    let run = Run::resume(saved, config, corpus, world, &device)?;
+    if run.world().is_first() {
+        for (path, error) in damaged {
+            say(format_args!("{}: {}", error.place, error.problem));
+            let aside = set_aside(&path)?;
+            say(format_args!("  that checkpoint is damaged; it is kept as {}", aside.display()));
+        }
+        say(format_args!("resuming from {}", path.display()));
+    }
+    Ok((run, lock))
+}
+
+/// Ranks that were given different options must not begin.
+fn agree(args: &Args, world: &World, mut options: Value, init: &[Init]) -> Result<()> {
+    options["resume"] = json!(args.resume);
+    options["built-in text"] = json!(args.data.is_none());
+    options["init-from"] = json!(init.iter().map(|init| &init.sha256).collect::<Vec<_>>());
+    world.agree(&options)
+}
+
+/// Is the text still what `prepare` has written?
+fn verify(args: &Args, corpus: &Corpus, world: &World) -> Result<()> {
+    /// What is read within seconds.
+    const LITTLE: u64 = 1 << 31;
+    if args.no_verify {
+        return Ok(());
+    }
+    if corpus.bytes() > LITTLE && world.is_first() {
+        let size = corpus.bytes() >> 20;
+        say(format_args!("comparing {size} MiB of text with its checksums (--no-verify: not)"));
+    }
+    corpus.verify()
+}
+
+/// A run's folder is its own as long as this lives; the system takes it back when the process ends,
+/// however it ends.
+struct Lock(#[expect(dead_code)] Option<File>);
+
+impl Lock {
+    /// The file that is locked. It stays: to remove it would let a third run in beside a second.
+    const FILE: &str = ".lock";
+
+    fn take(folder: &Path) -> Result<Self> {
+        let path = folder.join(Self::FILE);
+        fs::create_dir_all(folder).map_err(|e| unwritable(folder, e))?;
+        let file = File::options().write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(|e| unwritable(&path, e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(Some(file))),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::new(folder.display(), "another run is at work in this folder")
+                    .fix("Wait for it or stop it, or choose another --output."))
+            }
+            Err(TryLockError::Error(e)) => {
+                let place = folder.display();
+                say(format_args!("{place} cannot be locked ({e}): let no other run write there"));
+                Ok(Lock(None))
+            }
+        }
+    }
 }
 
 /// Removes what an earlier run left, and nothing else.
 fn clear(args: &Args) -> Result<()> {
-    fs::create_dir_all(&args.output).map_err(|e| unwritable(&args.output, e))?;
     for name in ["checkpoints", "discriminator", "generator"] {
         let path = args.output.join(name);
         if path.exists() {
@@ -260,8 +334,9 @@ type Tensors = BTreeMap<String, checkpoint::HostTensor>;
 /// A folder of --init-from.
 struct Init {
     tensors: Tensors,
-    /// Where it has one.
-    tokenizer: Option<Tokenizer>,
+    tokenizer: Tokenizer,
+    /// Of all its files.
+    sha256: String,
 }
 
 fn read_init(folders: &[PathBuf]) -> Result<Vec<Init>> {
@@ -271,7 +346,15 @@ fn read_init(folders: &[PathBuf]) -> Result<Vec<Init>> {
     let read = |path: &PathBuf| {
         let files = read_model(path)?;
         let tensors = checkpoint::read_tensors(&files).map_err(|e| at(path, e))?;
-        Ok(Init { tensors, tokenizer: Tokenizer::from_files(&files).ok() })
+        let tokenizer = Tokenizer::from_files(&files).map_err(|e| {
+            let problem = format!("its words cannot be compared with the text's ({})", e.problem);
+            Error::new(format!("--init-from, {}", path.display()), problem)
+                .fix("Put the tokenizer's files of the model into the folder.")
+        })?;
+        let mut hash = Sha256::new();
+        files.values().for_each(|bytes| hash.update(bytes));
+        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Init { tensors, tokenizer, sha256 })
     };
     folders.iter().map(read).collect()
 }
@@ -280,7 +363,7 @@ fn read_init(folders: &[PathBuf]) -> Result<Vec<Init>> {
 fn check_init(args: &Args, init: &[Init], corpus: &Corpus) -> Result<()> {
     let ours = Tokenizer::from_files(&corpus.tokenizer_files()?)?;
     for (path, init) in args.init_from.iter().zip(init) {
-        let Some(theirs) = &init.tokenizer else { continue };
+        let theirs = &init.tokenizer;
         let size = ours.vocab_size().max(theirs.vocab_size()) as u32;
         if let Some(id) = (0..size).find(|id| ours.token(*id) != theirs.token(*id)) {
             let word = |tokenizer: &Tokenizer| tokenizer.token(id).unwrap_or("nothing".into());
@@ -307,10 +390,10 @@ fn start(
         return Ok(Pretraining::fresh(config, vocab_size, device));
     };
     let generator = init.next();
-    if generator.is_none() {
-        say(format_args!("{}: the generator is fresh", args.init_from[0].display()));
-    }
-    Pretraining::from_folders(config, vocab_size, discriminator, generator, device)
+    let (network, fresh) =
+        Pretraining::from_folders(config, vocab_size, discriminator, generator, device)?;
+    fresh.iter().for_each(|note| say(format_args!("{}: {note}", args.init_from[0].display())));
+    Ok(network)
 }
 
 /// What a run writes beside its checkpoints.
@@ -321,25 +404,24 @@ struct Journal {
 }
 
 impl Journal {
-    /// Opens the files of a run; of an earlier one, what came after its checkpoint is cut off.
+    /// Opens the files of a run; of an earlier one, what came after its checkpoint is left out.
     fn open(folder: &Path, step: usize) -> Result<Self> {
         let path = folder.join("metrics.jsonl");
         let failed = |e| unwritable(&path, e);
-        let metrics = File::options().read(true).append(true).create(true).open(&path);
-        let metrics = metrics.map_err(failed)?;
-        let mut kept = 0;
-        let mut lines = BufReader::new(&metrics);
-        let mut line = String::new();
-        while lines.read_line(&mut line).map_err(failed)? > 0 {
-            let at = serde_json::from_str::<Value>(&line).ok().and_then(|v| v["step"].as_u64());
-            if !line.ends_with('\n') || at.is_none_or(|at| at as usize > step) {
-                break;
-            }
-            kept += line.len() as u64;
-            line.clear();
+        let before = match fs::read(&path) {
+            Err(e) if e.kind() == ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(failed)?,
+        };
+        let (kept, strange) = lines_until(&before, step);
+        if let Some(first) = strange.first() {
+            let (path, more) = (path.display(), strange.len() - 1);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            say(format_args!("{path}: line {first}{more} is no line of a log and is left out"));
         }
-        drop(lines);
-        metrics.set_len(kept).map_err(failed)?;
+        if kept != before {
+            write_whole(&path, &kept)?;
+        }
+        let metrics = File::options().append(true).create(true).open(&path).map_err(failed)?;
         let events = EventFile::create(folder).map_err(|e| unwritable(folder, e))?;
         Ok(Journal { metrics, path, events })
     }
@@ -357,6 +439,33 @@ impl Journal {
     }
 }
 
+/// The lines of a log up to a step, and the numbers of those that are none.
+fn lines_until(log: &[u8], step: usize) -> (Vec<u8>, Vec<usize>) {
+    let (mut kept, mut strange) = (Vec::new(), Vec::new());
+    for (i, line) in log.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let value = serde_json::from_slice::<Value>(line).ok();
+        match value.and_then(|value| value["step"].as_u64()) {
+            Some(at) if at as usize <= step => {
+                kept.extend(line.strip_suffix(b"\n").unwrap_or(line));
+                kept.push(b'\n');
+            }
+            Some(_) => {}
+            // The last one was cut short when the run was.
+            None if !line.ends_with(b"\n") => {}
+            None => strange.push(i + 1),
+        }
+    }
+    (kept, strange)
+}
+
+/// A line of the log, which is also printed.
+fn line(event: &str, step: usize, fields: &impl Serialize) -> Value {
+    let mut line = json!({"event": event, "step": step});
+    let Value::Object(fields) = json!(fields) else { unreachable!("a struct") };
+    line.as_object_mut().expect("made above").extend(fields);
+    line
+}
+
 /// The run as it is driven from here.
 struct Driver<'a> {
     args: &'a Args,
@@ -367,7 +476,7 @@ struct Driver<'a> {
     bar: indicatif::ProgressBar,
 }
 
-fn drive(args: &Args, run: Run) -> Result<()> {
+fn drive(args: &Args, run: Run, _lock: Option<Lock>) -> Result<()> {
     let first = run.world().is_first();
     if first {
         let config = serde_json::to_vec_pretty(&run.config).expect("plain data");
@@ -449,7 +558,7 @@ impl Driver<'_> {
     fn log(&mut self, logged: &LoggedStep, rate: f64) -> Result<()> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let tokens_per_step = logged.tokens as f64 / logged.step as f64;
-        let mut line = json!(logged);
+        let mut line = line("step", logged.step, logged);
         line["tokens_per_s"] = json!(rate.round());
         line["gflop_per_s"] =
             json!((rate / tokens_per_step * self.run.flop_per_step() / 1e9).round());
@@ -459,7 +568,6 @@ impl Driver<'_> {
             "gen_loss {:.3}, disc_loss {:.4}, {rate:.0} tokens/s, {} GFLOP/s,",
             logged.gen_loss, logged.disc_loss, line["gflop_per_s"]
         ));
-        line["event"] = json!("step");
         try_print_line(&line).map(drop)
     }
 
@@ -467,9 +575,7 @@ impl Driver<'_> {
         let Some(journal) = &mut self.journal else { return Ok(()) };
         let Some(evaluation) = pollster::block_on(self.run.evaluate())? else { return Ok(()) };
         let step = self.run.counters.step;
-        let mut line = json!({"event": "evaluation", "step": step});
-        let Value::Object(scores) = json!(evaluation) else { unreachable!("a struct") };
-        line.as_object_mut().expect("made above").extend(scores);
+        let line = line("evaluation", step, &evaluation);
         journal.write(&line)?;
         self.bar.suspend(|| say(in_words(step, &evaluation)));
         try_print_line(&line).map(drop)

@@ -214,6 +214,11 @@ impl Shard {
         self.examples
     }
 
+    /// Of the file.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// # Errors
     /// The row cannot come from `prepare`.
     pub fn example(&self, row: usize) -> Result<Example> {

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use super::table::{Format, Problem, Row, Table, decode};
 use super::{
-    Classification, Columns, Example, Regression, ScoredExample, classification, excerpt, in_file,
-    listed, regression,
+    Classification, Columns, Example, Regression, ScoredExample, classification, edit_distance,
+    excerpt, in_file, listed, regression,
 };
 use crate::error::{Error, Result};
 
@@ -80,16 +80,31 @@ pub enum Examples {
 /// Finds a task by its name, or that of a folder, capitals aside.
 ///
 /// # Errors
-/// There is no such task; the error lists them.
+/// There is no such task; the error lists them, and names the one that looks like it.
 pub fn find(name: &str) -> Result<&'static Task> {
     let is_name = |task: &&Task| {
         task.name == name || task.folders.iter().any(|folder| folder.eq_ignore_ascii_case(name))
     };
     TASKS.iter().find(is_name).ok_or_else(|| {
         let names: Vec<_> = TASKS.iter().map(|task| task.name).collect();
-        Error::new("GLUE task", format!("there is no {}", excerpt(name)))
-            .fix(format!("The tasks are {}.", names.join(", ")))
+        Error::new("GLUE task", format!("there is no {}", excerpt(name))).fix(format!(
+            "The tasks are {}.{}",
+            names.join(", "),
+            hint(name)
+        ))
     })
+}
+
+fn hint(name: &str) -> String {
+    let distance = |task: &&Task| {
+        let names = task.folders.iter().chain([&task.name]);
+        names.map(|own| edit_distance(own, name)).min().unwrap_or(usize::MAX)
+    };
+    let nearest = TASKS.iter().min_by_key(distance);
+    match nearest.filter(|task| distance(task) <= 1 + name.len() / 3) {
+        Some(task) => format!(" Did you mean {}?", task.name),
+        None => String::new(),
+    }
 }
 
 impl Task {
@@ -99,6 +114,11 @@ impl Task {
             "mnli" => &[Train, Dev, DevMismatched, Test, TestMismatched, Diagnostic],
             _ => &[Train, Dev, Test],
         }
+    }
+
+    /// Its labels, owned.
+    pub fn label_names(&self) -> Vec<String> {
+        self.labels.iter().map(|label| label.to_string()).collect()
     }
 }
 
@@ -128,6 +148,21 @@ pub fn paths(task: &Task, split: Split) -> Vec<String> {
 /// The header lacks a column, or no row can be used; of a test split also any row that cannot be
 /// read, because a submission needs every one.
 pub fn read_glue(task: &Task, split: Split, name: &str, bytes: &[u8]) -> Result<Examples> {
+    read_glue_as(task, split, name, bytes, None, None)
+}
+
+/// The same for a model that has an order of the labels, or a range of scores, of its own.
+///
+/// # Errors
+/// As [`read_glue`].
+pub fn read_glue_as(
+    task: &Task,
+    split: Split,
+    name: &str,
+    bytes: &[u8],
+    labels: Option<&[String]>,
+    range: Option<(f64, f64)>,
+) -> Result<Examples> {
     if !task.splits().contains(&split) {
         return Err(Error::new(name, format!("{} has no split {split:?}", task.name))
             .fix("Only mnli has mismatched and diagnostic splits."));
@@ -139,12 +174,13 @@ pub fn read_glue(task: &Task, split: Split, name: &str, bytes: &[u8]) -> Result<
     for column in [Some(&columns.text), columns.pair.as_ref(), columns.label.as_ref()] {
         require(task, &table, column)?;
     }
+    let labels = labels.map_or_else(|| task.label_names(), <[String]>::to_vec);
+    let range = range.unwrap_or(RANGE);
     if !split.is_labelled() {
-        return test_examples(task, &table, &columns);
+        return test_examples(task, &table, &columns, labels, range);
     }
-    let labels: Vec<String> = task.labels.iter().map(|label| label.to_string()).collect();
     let set = match task.labels {
-        [] => regression(&table, &columns, Some(RANGE)).map(Examples::Regression),
+        [] => regression(&table, &columns, Some(range)).map(Examples::Regression),
         _ => classification(&table, &columns, Some(&labels)).map(Examples::Classification),
     };
     set.map_err(|error| in_file(name, error))
@@ -206,10 +242,16 @@ fn raw_table(name: &str, text: &str, has_header: bool) -> Result<Table> {
 }
 
 /// Every row, also one without text: the site counts them.
-fn test_examples(task: &Task, table: &Table, columns: &Columns) -> Result<Examples> {
+fn test_examples(
+    task: &Task,
+    table: &Table,
+    columns: &Columns,
+    labels: Vec<String>,
+    (minimum, maximum): (f64, f64),
+) -> Result<Examples> {
     if let Some(Problem { row, reason }) = table.problems.first() {
         return Err(Error::new(format!("{}, row {row}", table.name), reason)
-            .fix("A submission needs every row: download the file again."));
+            .fix("A submission needs every row: download the file again, or take it away."));
     }
     let places: HashMap<&String, usize> = table.columns.iter().zip(0..).collect();
     let cell = |row: &Row, column: &String| row.cells[places[column]].clone().unwrap_or_default();
@@ -219,12 +261,10 @@ fn test_examples(task: &Task, table: &Table, columns: &Columns) -> Result<Exampl
     let skipped = vec![];
     if task.labels.is_empty() {
         let example = |(row, text, pair)| ScoredExample { row, text, pair, score: None };
-        let (minimum, maximum) = RANGE;
         let examples = texts.map(example).collect();
         return Ok(Examples::Regression(Regression { examples, minimum, maximum, skipped }));
     }
     let example = |(row, text, pair)| Example { row, text, pair, label: None };
-    let labels = task.labels.iter().map(|label| label.to_string()).collect();
     let examples = texts.map(example).collect();
     Ok(Examples::Classification(Classification { examples, labels, skipped }))
 }
@@ -326,6 +366,27 @@ mod tests {
         }
     }
 
+    /// A model that learned the labels in another order keeps it, also for test rows.
+    #[test]
+    fn a_model_may_have_an_order_and_a_range_of_its_own() {
+        let rte = find("rte").unwrap();
+        let labels = ["not_entailment", "entailment"].map(String::from);
+        let dev = b"index\tsentence1\tsentence2\tlabel\n0\ta\tb\tentailment\n";
+        let test = b"index\tsentence1\tsentence2\n0\ta\tb\n";
+        for (split, bytes, label) in
+            [(Split::Dev, &dev[..], Some(1)), (Split::Test, &test[..], None)]
+        {
+            let set = read_glue_as(rte, split, "x.tsv", bytes, Some(&labels), None).unwrap();
+            let Examples::Classification(set) = set else { panic!("{set:?}") };
+            assert_eq!((set.labels.as_slice(), set.examples[0].label), (&labels[..], label));
+        }
+        let sts = find("stsb").unwrap();
+        let dev = b"sentence1\tsentence2\tscore\na\tb\t2.5\n";
+        let set = read_glue_as(sts, Split::Dev, "x.tsv", dev, None, Some((0.0, 1.0))).unwrap();
+        let Examples::Regression(set) = set else { panic!("{set:?}") };
+        assert_eq!((set.minimum, set.maximum, set.examples[0].score), (0.0, 1.0, Some(2.5)));
+    }
+
     #[test]
     fn names_and_folders_find_a_task() {
         for task in TASKS {
@@ -343,6 +404,10 @@ mod tests {
         assert_eq!(names(|task| task.epochs == 10.0), ["stsb", "rte"]);
         assert_eq!(find("SST-2").unwrap().name, "sst2");
         assert!(find("boolq").unwrap_err().to_string().contains("cola, sst2, mrpc"));
+        let typo = |name| find(name).unwrap_err().to_string();
+        assert!(typo("colla").ends_with("Did you mean cola?"), "{}", typo("colla"));
+        assert!(typo("STSB2").ends_with("Did you mean stsb?"), "{}", typo("STSB2"));
+        assert!(!typo("natural-questions").contains("Did you mean"));
         let paths = |name, split| paths(find(name).unwrap(), split);
         assert_eq!(paths("sst2", Split::Dev)[..2], ["SST-2/dev.tsv", "sst/dev.tsv"]);
         assert_eq!(paths("mnli", Split::Dev)[0], "MNLI/dev_matched.tsv");

@@ -21,6 +21,8 @@ pub struct Totals {
     pub tokens: f64,
     /// Tokens drawn; one drawn twice counts twice.
     pub drawn: f64,
+    /// The same, but one drawn twice counts once.
+    pub distinct: f64,
     /// Tokens that might have been drawn.
     pub candidates: f64,
 }
@@ -33,6 +35,7 @@ impl Totals {
                 examples: sum.examples + 1.0,
                 tokens: sum.tokens + ids.len() as f64,
                 drawn: sum.drawn + example.drawn.positions.len() as f64,
+                distinct: sum.distinct + example.drawn.distinct() as f64,
                 candidates: sum.candidates + candidates(ids, special).len() as f64,
             }
         })

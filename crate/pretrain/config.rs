@@ -104,7 +104,8 @@ pub struct PretrainConfig {
     pub log_every: usize,
     /// Steps between two evaluations; 0 is none but the last.
     pub eval_every: usize,
-    /// Batches of an evaluation.
+    /// Batches of an evaluation. How many examples these are is settled when the run begins, so
+    /// that another batch size later on does not change what its scores are of.
     pub eval_batches: usize,
     /// Steps between two checkpoints; 0 is none but the last.
     pub save_every: usize,
@@ -172,6 +173,29 @@ impl Default for PretrainConfig {
 /// The presets by name, with the length their texts are prepared at.
 pub const PRESETS: [(&str, usize); 5] =
     [("tiny", 128), ("small", 128), ("small-plus", 512), ("base", 512), ("large", 512)];
+
+/// The settings that a network cannot do without once it has weights.
+const NETWORK: [&str; 19] = [
+    "objective",
+    "embedding_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "hidden_act",
+    "max_position_embeddings",
+    "type_vocab_size",
+    "layer_norm_eps",
+    "generator_hidden_size",
+    "generator_layers",
+    "generator_attention_heads",
+    "generator_intermediate_size",
+    "untied_generator",
+    "untied_generator_embeddings",
+    "uniform_generator",
+    "two_tower_generator",
+    "disentangled_embeddings",
+];
 
 impl PretrainConfig {
     /// A preset: `tiny` (ours, for a laptop's CPU), `small` (paper), `small-plus` (the released
@@ -411,6 +435,14 @@ impl PretrainConfig {
             attention_probs_dropout_prob: dropout(self.attention_probs_dropout_prob),
             ..main
         }
+    }
+
+    /// In which settings this is another network than that one.
+    pub fn other_network(&self, that: &PretrainConfig) -> Vec<String> {
+        let [this, that] = [self, that].map(|config| serde_json::to_value(config).expect("plain"));
+        let differs = |key: &&str| this[*key] != that[*key];
+        let told = |key: &str| format!("{key} is {} there, not {}", that[key], this[key]);
+        NETWORK.into_iter().filter(differs).map(told).collect()
     }
 
     pub fn optimizer(&self) -> OptimizerConfig {

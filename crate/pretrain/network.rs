@@ -81,24 +81,21 @@ impl Pretraining {
     }
 
     /// With the weights of a discriminator, or of a masked language model in its place, and perhaps
-    /// of a generator, by their Hugging Face names; what they lack beside their bodies is fresh.
+    /// of a generator, by their Hugging Face names. What they lack beside their bodies is fresh; the
+    /// notes say what.
     ///
     /// # Errors
     /// A tensor is missing, unused or mis-shaped.
     pub fn from_folders(
         config: &PretrainConfig,
         vocab_size: usize,
-        discriminator: BTreeMap<String, HostTensor>,
+        main: BTreeMap<String, HostTensor>,
         generator: Option<BTreeMap<String, HostTensor>>,
         device: &Device,
-    ) -> Result<Self> {
-        let mut tensors = discriminator;
-        // A masked language model gives its body; its head is not the discriminator's.
-        tensors.retain(|name, _| !name.starts_with("generator_"));
-        let allowed: fn(&str) -> bool = match generator.is_some() {
-            true => |name| !name.starts_with("electra.") && !name.starts_with("generator."),
-            false => |name| !name.starts_with("electra."),
-        };
+    ) -> Result<(Self, Vec<&'static str>)> {
+        let network = Self::new(config, vocab_size, device);
+        let alone = generator.is_none();
+        let mut tensors = network.main_tensors(main, alone && !config.has_own_generator());
         let own_tables = config.untied_generator_embeddings;
         let own_body = config.has_own_generator();
         for (name, tensor) in generator.into_iter().flatten() {
@@ -111,8 +108,44 @@ impl Pretraining {
                 tensors.insert(format!("generator.{rest}"), tensor);
             }
         }
-        let network = Self::new(config, vocab_size, device);
-        checkpoint::fill_from(network, "--init-from", tensors, Some(fresh(config, allowed)))
+        let notes = network.lacking(&tensors);
+        let allowed: fn(&str) -> bool = match alone {
+            true => |name| !name.starts_with("electra."),
+            false => |name| !name.starts_with("electra.") && !name.starts_with("generator."),
+        };
+        let fresh = Some(fresh(config, allowed));
+        Ok((checkpoint::fill_from(network, "--init-from", tensors, fresh)?, notes))
+    }
+
+    /// What the main network takes of a folder: its body, and the head that it has a place for. Of
+    /// a masked language model that is the generator's, where `guesses`.
+    fn main_tensors(
+        &self,
+        folder: BTreeMap<String, HostTensor>,
+        guesses: bool,
+    ) -> BTreeMap<String, HostTensor> {
+        let place = |name: String| match name.split_once('_').map(|(head, _)| head) {
+            Some("generator") => guesses.then(|| format!("generator.{name}")),
+            Some("discriminator") => self.discriminator.as_ref().map(|_| name),
+            _ => Some(name),
+        };
+        folder.into_iter().filter_map(|(name, tensor)| Some((place(name)?, tensor))).collect()
+    }
+
+    /// Which part will have no weights but fresh ones.
+    fn lacking(&self, tensors: &BTreeMap<String, HostTensor>) -> Vec<&'static str> {
+        let lack = |part: &str| !tensors.keys().any(|name| name.starts_with(part));
+        let generator = self.generator.as_ref();
+        let mut notes = Vec::new();
+        if self.discriminator.is_some() && lack("discriminator_") {
+            notes.push("the discriminator's head is fresh");
+        }
+        if generator.is_some_and(|generator| generator.encoder.is_some()) && lack("generator.") {
+            notes.push("the generator is fresh");
+        } else if generator.is_some() && lack("generator.generator_") {
+            notes.push("the generator's head is fresh");
+        }
+        notes
     }
 
     /// The main network's last hidden states, `[batch, seq, hidden]`.

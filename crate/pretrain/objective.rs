@@ -266,7 +266,7 @@ fn detection_loss(
     found: &Detection,
 ) -> Loss {
     let weights = match config.disc_on_masked_only {
-        true => batch.counts.clone().inner().clamp(0, 1).float() / totals.drawn,
+        true => batch.counts.clone().inner().clamp(0, 1).float() / totals.distinct,
         false => batch.inputs.attention_mask.clone().inner() / totals.tokens,
     };
     let (logits, target) = (found.logits.clone().inner(), found.is_replaced.clone());
@@ -277,4 +277,43 @@ fn detection_loss(
     let learns = found.logits.is_autodiff();
     let backward = learns.then(|| (found.logits.clone() * slope).sum());
     Loss { value, backward }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::super::batch::{Masked, collate};
+    use super::*;
+    use crate::batch::{Features, Target};
+    use crate::masking::Drawn;
+    use crate::tokenizer::SpecialIds;
+
+    /// A discriminator that knows nothing has a loss of ln 2 a token: also where one was drawn twice.
+    #[test]
+    fn the_loss_on_drawn_tokens_is_a_mean_over_tokens() {
+        let (special, device) =
+            (SpecialIds { pad: 0, unk: 1, cls: 2, sep: 3, mask: 4 }, Device::flex());
+        let features = Features {
+            row: 0,
+            input_ids: vec![2, 5, 6, 7, 3],
+            token_type_ids: vec![0; 5],
+            attention_mask: vec![1; 5],
+            target: Target::Nothing,
+        };
+        let drawn = Drawn { positions: vec![1, 3, 1], masked: vec![true, true, false] };
+        let examples = [Masked { features, drawn }];
+        let batch = collate(&examples, 0, 5, 3, special, &device);
+        let totals = Totals::of(&examples, special);
+        let found = Detection {
+            input_ids: batch.inputs.input_ids.clone(),
+            is_replaced: Tensor::zeros([1, 5], &device),
+            logits: Tensor::zeros([1, 5], &device),
+        };
+        for disc_on_masked_only in [true, false] {
+            let config = PretrainConfig { disc_on_masked_only, ..PretrainConfig::default() };
+            let loss = detection_loss(&config, &batch, totals, &found).value.into_scalar::<f32>();
+            assert!((loss - 2f32.ln()).abs() < 1e-6, "{loss}");
+        }
+    }
 }

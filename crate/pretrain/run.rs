@@ -9,6 +9,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::batch::{Batch, Masked, Totals, collate};
 use super::config::PretrainConfig;
@@ -76,6 +77,11 @@ pub struct Run {
     world: World,
     masking: Masking,
     seq: usize,
+    /// Held-out examples that an evaluation looks at. Set when the run begins: with another batch
+    /// size later on, its scores are still those of the same text.
+    pub(super) eval_examples: usize,
+    /// Is there a checkpoint of this run?
+    pub(super) saved: bool,
     /// Losses and gradient norms that were not read back yet, `[3]` each.
     unread: Vec<Tensor<1>>,
 }
@@ -84,7 +90,7 @@ impl Run {
     /// A new run; `network` and `device` are without autodiff.
     ///
     /// # Errors
-    /// The text does not fit the settings.
+    /// The text does not fit the settings, or the ranks have not the same of both.
     pub fn new(
         config: PretrainConfig,
         corpus: Corpus,
@@ -95,7 +101,12 @@ impl Run {
         config.check()?;
         let seq = corpus.index.settings.max_seq_length;
         check_corpus(&config, &corpus, &world)?;
+        let mut told = json!(config);
+        told["text"] = json!(corpus.identity());
+        world.agree(&told)?;
         Ok(Run {
+            eval_examples: config.eval_batches * config.batch_size,
+            saved: false,
             optimizer: Optimizer::new(config.optimizer()),
             masking: Masking::new(config.mask_prob, config.mask_with_replacement, seq),
             counters: Counters::default(),
@@ -171,10 +182,10 @@ impl Run {
 
     /// What the losses are means over, on all ranks.
     fn sum_totals(&self, own: Totals) -> Totals {
-        let mut sums = [own.examples, own.tokens, own.drawn, own.candidates];
+        let mut sums = [own.examples, own.tokens, own.drawn, own.distinct, own.candidates];
         self.world.sum(&mut sums);
-        let [examples, tokens, drawn, candidates] = sums;
-        Totals { examples, tokens, drawn, candidates }
+        let [examples, tokens, drawn, distinct, candidates] = sums;
+        Totals { examples, tokens, drawn, distinct, candidates }
     }
 
     /// Sums the losses of some updates over all ranks. The gradient norm that follows each pair is
@@ -288,7 +299,7 @@ impl Run {
         self.sum_losses(&mut values);
         for (step, losses) in (first..).zip(values.chunks(3)) {
             if losses.iter().any(|value| !value.is_finite()) {
-                return Err(not_a_number(step));
+                return Err(self.not_a_number(step));
             }
             let [gen_loss, disc_loss, grad_norm] = [losses[0], losses[1], losses[2]];
             self.counters.unlogged.push(StepLosses { gen_loss, disc_loss, grad_norm });
@@ -303,8 +314,7 @@ impl Run {
     /// The text cannot be read, or the device failed.
     pub async fn evaluate(&self) -> Result<Option<Evaluation>> {
         let network = self.network();
-        let count =
-            self.corpus.len(Split::Eval).min(self.config.eval_batches * self.config.batch_size);
+        let count = self.corpus.len(Split::Eval).min(self.eval_examples);
         let special = self.corpus.index.settings.special;
         let mut tally = Tally::default();
         for start in (0..count).step_by(self.config.batch_size) {
@@ -324,17 +334,24 @@ impl Run {
         }
         let evaluation = tally.finish();
         if !evaluation.is_finite() {
-            return Err(not_a_number(self.counters.step));
+            return Err(self.not_a_number(self.counters.step));
         }
         Ok(Some(evaluation))
     }
-}
 
-fn not_a_number(step: usize) -> Error {
-    Error::new(format!("step {step}"), "the loss is not a number").fix(
-        "Resume from the last checkpoint with a lower learning rate (--resume --set \
-        learning_rate=..), or with another --seed.",
-    )
+    fn not_a_number(&self, step: usize) -> Error {
+        let error = Error::new(format!("step {step}"), "the loss is not a number");
+        error.fix(match self.saved {
+            true => {
+                "Resume from the last checkpoint with a lower learning rate (--resume --set \
+                learning_rate=..), or with another --seed."
+            }
+            false => {
+                "Start again with a lower learning rate (--learning-rate ..), or with another \
+                --seed: there is no checkpoint yet."
+            }
+        })
+    }
 }
 
 fn check_corpus(config: &PretrainConfig, corpus: &Corpus, world: &World) -> Result<()> {

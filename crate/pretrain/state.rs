@@ -9,7 +9,10 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use burn::optim::GradientsParams;
+use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::config::PretrainConfig;
 use super::network::{Pretraining, export};
@@ -19,12 +22,11 @@ use crate::corpus::Corpus;
 use crate::distributed::World;
 use crate::error::{Error, Result};
 
-use burn::tensor::Device;
-
 const TENSORS: &str = "training.safetensors";
 const STATE: &str = "state.json";
-const REMOVE: &str = "Remove this checkpoint's folder to go on from the one before.";
 const TEMPORARY: &str = ".writing-";
+const DAMAGED: &str = "damaged";
+const WORD_EMBEDDINGS: &str = "electra.embeddings.word_embeddings.weight";
 
 /// `state.json`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +36,59 @@ pub struct State {
     pub counters: Counters,
     /// Which prepared text the run reads.
     pub corpus: String,
+    /// Held-out examples that its evaluations look at.
+    pub eval_examples: Option<usize>,
+}
+
+/// A checkpoint that was read and is whole.
+pub struct Saved {
+    pub path: PathBuf,
+    pub state: State,
+    network: Pretraining,
+    /// First and second ones.
+    moments: [GradientsParams; 2],
+}
+
+impl Saved {
+    /// # Errors
+    /// It is not there or damaged: a file, a tensor or a number of it is not what a run has
+    /// written.
+    pub fn read(path: &Path, device: &Device) -> Result<Self> {
+        let state = read_state(path)?;
+        let file = path.join(TENSORS).display().to_string();
+        let [weights, first, second] = read_parts(path, &file)?;
+        let rows = weights.get(WORD_EMBEDDINGS).and_then(|table| table.shape.first());
+        let vocab_size = rows.map_or(1, |rows| *rows);
+        let network = Pretraining::with_weights(&state.config, vocab_size, &file, weights, device)?;
+        let mut moments = [GradientsParams::new(), GradientsParams::new()];
+        if state.counters.step > 0 {
+            let held = |prefix, part| checkpoint::held_from(&network, &file, prefix, part, device);
+            moments = [held("first.", first)?, held("second.", second)?];
+        }
+        Ok(Saved { path: path.to_path_buf(), state, network, moments })
+    }
+
+    /// The newest checkpoint of a run that is whole. Those after it come with what is wrong with
+    /// them, newest first.
+    ///
+    /// # Errors
+    /// None is; the error is that of the newest.
+    pub fn newest(folder: &Path, device: &Device) -> Result<(Self, Vec<(PathBuf, Error)>)> {
+        let mut damaged = Vec::new();
+        for path in checkpoints(folder).into_iter().rev() {
+            match Saved::read(&path, device) {
+                Ok(saved) => return Ok((saved, damaged)),
+                Err(error) => damaged.push((path, error)),
+            }
+        }
+        let Some((_, error)) = damaged.into_iter().next() else {
+            return Err(no_checkpoint(folder));
+        };
+        Err(error.fix(
+            "No other checkpoint of the run is whole: start a new one (--overwrite), perhaps with \
+            --init-from what this one has exported.",
+        ))
+    }
 }
 
 impl Run {
@@ -57,6 +112,7 @@ impl Run {
             config: self.config.clone(),
             counters: self.counters.clone(),
             corpus: self.corpus.identity(),
+            eval_examples: Some(self.eval_examples),
         };
         let state = serde_json::to_vec_pretty(&state).expect("plain data");
         let own = ModelFiles::from([
@@ -67,6 +123,7 @@ impl Run {
             Error::new(path.display(), format!("the checkpoint cannot be written ({e})"))
                 .fix("Make room on the disk, then go on from the last checkpoint with --resume.")
         })?;
+        self.saved = true;
         Ok(path)
     }
 
@@ -91,35 +148,42 @@ impl Run {
     /// change the network.
     ///
     /// # Errors
-    /// The checkpoint is damaged, or is of another text or network.
+    /// The checkpoint is of another text or network, or further than `config` goes.
     pub fn resume(
-        path: &Path,
+        saved: Saved,
         config: PretrainConfig,
         corpus: Corpus,
         world: World,
         device: &Device,
     ) -> Result<Self> {
-        let state = read_state(path)?;
+        let Saved { path, state, network, moments: [first, second] } = saved;
         if state.corpus != corpus.identity() {
             return Err(Error::new(path.display(), "the run was started on another text")
                 .fix("Give the same --data, or start a new run with --init-from."));
         }
-        let damaged = |e: Error| e.fix(REMOVE);
-        let file = path.join(TENSORS).display().to_string();
-        let [weights, first, second] = read_parts(path, &file).map_err(damaged)?;
-        let vocab_size = corpus.index.settings.vocab_size;
-        let network = Pretraining::with_weights(&config, vocab_size, &file, weights, device);
-        let mut run = Run::new(config, corpus, network.map_err(damaged)?, world, device)?;
-        if state.counters.step > 0 {
-            let network = run.training_network();
-            let held = |prefix, part| {
-                checkpoint::held_from(network, &file, prefix, part, device).map_err(damaged)
-            };
-            let (first, second) = (held("first.", first)?, held("second.", second)?);
-            (run.optimizer.first, run.optimizer.second) = (first, second);
+        let other = config.other_network(&state.config);
+        if !other.is_empty() {
+            let problem = format!("{} has another network: {}", path.display(), other.join("; "));
+            return Err(Error::new("--resume", problem)
+                .fix("A run keeps its network: leave that out, or start a new run."));
         }
-        run.optimizer.step = state.counters.step;
+        let (steps, step) = (config.num_train_steps, state.counters.step);
+        if steps < step {
+            let problem = format!("{} is further already: {step} steps", path.display());
+            return Err(Error::new(format!("--steps {steps}"), problem)
+                .fix("Give at least as many, or leave it out."));
+        }
+        let asked = config.eval_batches != state.config.eval_batches;
+        let then = state.config.eval_batches * state.config.batch_size;
+        let mut run = Run::new(config, corpus, network, world, device)?;
+        run.world().agree(&json!({"steps done": step}))?;
+        if !asked {
+            run.eval_examples = state.eval_examples.unwrap_or(then);
+        }
+        (run.optimizer.first, run.optimizer.second) = (first, second);
+        run.optimizer.step = step;
         run.counters = state.counters;
+        run.saved = true;
         Ok(run)
     }
 }
@@ -140,35 +204,72 @@ fn read_parts(path: &Path, file: &str) -> Result<[BTreeMap<String, HostTensor>; 
     Ok(parts)
 }
 
+/// The error of a folder with nothing to go on from.
+pub fn no_checkpoint(folder: &Path) -> Error {
+    Error::new(folder.display(), "there is no checkpoint to resume from")
+        .fix("Give the --output of a run that has saved one, or leave --resume out.")
+}
+
 /// The state of a checkpoint.
-///
-/// # Errors
-/// It is not there or damaged.
-pub fn read_state(path: &Path) -> Result<State> {
+fn read_state(path: &Path) -> Result<State> {
     let file = path.join(STATE);
     let damaged = |e: &dyn std::fmt::Display| {
-        Error::new(file.display(), format!("is no state of a run ({e})")).fix(REMOVE)
+        Error::new(file.display(), format!("is no state of a run ({e})"))
     };
     let bytes = fs::read(&file).map_err(|e| damaged(&e))?;
     let state: State = serde_json::from_slice(&bytes).map_err(|e| damaged(&e))?;
-    // More than any run, and far below an overflow.
-    const LIMIT: u64 = 1 << 53;
-    let Counters { step, examples, tokens, .. } = state.counters;
-    match [step as u64, examples, tokens].into_iter().find(|count| *count > LIMIT) {
-        Some(count) => Err(damaged(&format_args!("it counts to {count}"))),
+    state.config.check().map_err(|e| damaged(&e))?;
+    match problem(&state.counters, step_of(path)) {
+        Some(problem) => Err(damaged(&problem)),
         None => Ok(state),
     }
+}
+
+/// What no run counts to, so that someone else has written it.
+fn problem(counters: &Counters, named: Option<usize>) -> Option<String> {
+    // More than any run, and far below an overflow.
+    const LIMIT: u64 = 1 << 53;
+    let Counters { step, examples, tokens, unlogged } = counters;
+    let steps = *step as u64;
+    if let Some(count) = [steps, *examples, *tokens].into_iter().find(|count| *count > LIMIT) {
+        return Some(format!("it counts to {count}"));
+    }
+    if named != Some(*step) {
+        return Some(format!("it says step {step}"));
+    }
+    // A step sees an example or more, and an example has [CLS] and [SEP].
+    let impossible = *examples < steps || *tokens < 2 * examples || unlogged.len() > *step;
+    impossible.then(|| format!("{tokens} tokens in {examples} examples cannot be {step} steps"))
 }
 
 /// The checkpoints of a run, oldest first. What a killed run left half-written is not among them.
 pub fn checkpoints(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let step = |name: &str| name.strip_prefix("step-")?.parse::<usize>().ok();
-    let mut found: Vec<(usize, PathBuf)> = entries
-        .filter_map(|entry| Some((step(entry.file_name().to_str()?)?, entry.path())))
-        .collect();
+    let paths = entries.map(|entry| entry.path());
+    let mut found: Vec<(usize, PathBuf)> =
+        paths.filter_map(|path| Some((step_of(&path)?, path))).collect();
     found.sort();
     found.into_iter().map(|(_, path)| path).collect()
+}
+
+/// The step that a checkpoint's folder is named after.
+fn step_of(path: &Path) -> Option<usize> {
+    path.file_name()?.to_str()?.strip_prefix("step-")?.parse().ok()
+}
+
+/// Gives a damaged checkpoint another name, `step-N.damaged`: it is none any more.
+///
+/// # Errors
+/// The disk refuses.
+pub fn set_aside(path: &Path) -> Result<PathBuf> {
+    let aside = path.with_added_extension(DAMAGED);
+    // Of an earlier time that it was damaged.
+    let _ = fs::remove_dir_all(&aside);
+    fs::rename(path, &aside).map_err(|e| {
+        Error::new(path.display(), format!("is damaged and cannot be renamed ({e})"))
+            .fix("Remove it.")
+    })?;
+    Ok(aside)
 }
 
 /// Removes what a killed run left half-written, and all but the newest `keep` checkpoints

@@ -29,6 +29,15 @@ fn the_evaluation_of_the_kept_weights_counts() {
     assert_eq!(step(json!({"keepBest": false, "patience": 2})), 1);
 }
 
+/// The mean of several tasks may be best where one of them is not.
+#[test]
+fn a_line_that_says_so_is_the_kept_one() {
+    let mut run = of_accuracies(&[0.5, 0.7, 0.6], json!({"keepBest": true}));
+    let line = run.lines.iter_mut().find(|line| line["accuracy"] == 0.6).unwrap();
+    line["kept"] = json!(true);
+    assert_eq!(report_json(&run)["score"], 0.6);
+}
+
 #[test]
 fn texts_of_the_data_are_on_the_page_only() {
     let mut run = of_accuracies(&[0.5], Value::Null);

@@ -143,6 +143,14 @@ pub fn evaluate(set: &Classification, logits: &[Vec<f32>]) -> Evaluation {
     }
 }
 
+/// F1 of the positive one of two labels: that called 1, else the second. None where there are not
+/// two.
+pub fn positive_f1(report: &ClassificationReport) -> Option<f64> {
+    let scores = (report.per_class.len() == 2).then_some(&report.per_class)?;
+    let positive = scores.iter().find(|class| class.label == "1").unwrap_or(&scores[1]);
+    Some(positive.f1)
+}
+
 fn argmax(values: &[f64]) -> usize {
     let best = values.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1).then(b.0.cmp(&a.0)));
     best.map_or(0, |(i, _)| i)
@@ -160,6 +168,24 @@ mod tests {
         let prediction = Prediction::new(&[1.0, 3.0, 3.0], &labels, false);
         assert_eq!(prediction.label, "b");
         assert!((prediction.score - 0.468_310_5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_positive_label_is_1_or_the_second() {
+        let f1 = |labels: &[&str]| {
+            let labels: Vec<String> = labels.iter().map(|label| label.to_string()).collect();
+            // Of the first label 1 of 2 is found, of the second 1 with 1 too many.
+            positive_f1(&classification_report(&[0, 0, 1], &[0, 1, 1], &labels))
+        };
+        assert_eq!(f1(&["0", "1"]), Some(2.0 / 3.0));
+        let report = |labels: [&str; 2], predicted: &[usize]| {
+            let labels = labels.map(String::from);
+            positive_f1(&classification_report(&[0, 0, 0, 1], predicted, &labels))
+        };
+        // 3 of 3 and one too many: 6/7; the other label is never found.
+        assert_eq!(report(["1", "0"], &[0, 0, 0, 0]), Some(6.0 / 7.0));
+        assert_eq!(report(["yes", "no"], &[0, 0, 0, 0]), Some(0.0));
+        assert_eq!(f1(&["a", "b", "c"]), None);
     }
 
     #[test]

@@ -11,13 +11,16 @@ use std::ops::Range;
 
 use burn::tensor::{Tensor, activation};
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::batch::{Features, Target};
 use crate::dataset::{Answer, Problem, Question, Questions};
 use crate::error::{Error, Result};
+use crate::heads::BEAM;
 use crate::metrics::{
     Answered, SquadReport, SquadScores, answer_scores, squad_v1_report, squad_v2_report,
 };
+use crate::tasks::multi_label;
 use crate::tokenizer::{Encoding, Tokenizer, Truncation};
 
 /// How a question and its context are cut into windows, in tokens.
@@ -227,14 +230,14 @@ impl<'a> Document<'a> {
         let inside = target.filter(|t| span.start <= t.start && t.end <= span.end);
         let place = |token: usize| before + token - span.start;
         let (start, end) = inside.map_or((0, 0), |t| (place(t.start), place(t.end - 1)));
+        let is_impossible = self.question.is_impossible;
         let features = Features {
             row: self.question.row,
             input_ids: pick(&self.encoding.input_ids),
             token_type_ids: pick(&self.encoding.token_type_ids),
             attention_mask: vec![1; places.len()],
-            target: Target::Span(start, end),
+            target: Target::Span { start, end, is_impossible },
         };
-        let is_impossible = self.question.is_impossible;
         QaWindow { example, features, offsets, start, end, is_impossible, span: span.clone() }
     }
 
@@ -319,7 +322,8 @@ fn locate(context: &str, answer: &Answer) -> Learnable<Range<usize>> {
 // ---- Answers ----
 
 /// What the head says of one window; rows of padding may follow.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum SpanLogits {
     /// The head of transformers.
     Independent {
@@ -483,6 +487,29 @@ fn pooled_spans(pool: &Pool, n_best: usize, longest: usize) -> Vec<Span> {
 }
 
 impl SpanLogits {
+    /// Reads what a network gives for a window: two logits a token, or the rows of
+    /// [`JointSpanHead::search`](crate::heads::JointSpanHead::search), which are longer by far.
+    pub fn read(window: &QaWindow, logits: &[f32]) -> Self {
+        let tokens = window.features.input_ids.len();
+        if logits.len() == 2 * tokens {
+            return SpanLogits::Independent { logits: logits.to_vec() };
+        }
+        let own = |row: &[f32]| row[1..=tokens].to_vec();
+        let mut rows = logits.chunks(logits.len() / (1 + BEAM));
+        let first = rows.next().expect("there is a first row");
+        let (mut starts, mut end_logits) = (Vec::new(), Vec::new());
+        for row in rows {
+            let start = row[0] as usize;
+            // In a short window the beam holds closed tokens, and tokens twice.
+            if window.allowed(start) && !starts.contains(&start) {
+                starts.push(start);
+                end_logits.push(own(row));
+            }
+        }
+        let (answerability, start_logits) = (first[0], own(first));
+        SpanLogits::Joint { start_logits, starts, end_logits, answerability }
+    }
+
     fn no_answer(&self) -> f64 {
         match self {
             SpanLogits::Independent { logits } => f64::from(logits[0]) + f64::from(logits[1]),
@@ -532,11 +559,13 @@ fn set_probabilities(candidates: &mut [Candidate]) {
 // ---- Loss and scores ----
 
 /// The mean of the cross-entropies of start and end (`ElectraForQuestionAnswering`), over the
-/// windows; padding cannot be chosen.
+/// windows; padding cannot be chosen. The original's head adds half of the binary cross-entropy of
+/// its answerability.
 ///
 /// # Shapes
-/// - logits, targets (start and end of each token in turn): `[batch, seq * 2]`
-/// - attention_mask: `[batch, seq]`, output: `[1]`
+/// - logits: start and end of each token in turn, `[batch, seq * 2]`; of the original's head
+///   `[batch, seq * 3]`, the third at `[CLS]` the answerability
+/// - targets: `[batch, seq * 3]`, laid out so, attention_mask: `[batch, seq]`, output: `[1]`
 pub fn loss(
     logits: Tensor<2>,
     targets: Tensor<2>,
@@ -544,13 +573,37 @@ pub fn loss(
     windows: usize,
 ) -> Tensor<1> {
     let [batch, seq] = attention_mask.dims();
+    let columns = logits.dims()[1] / seq;
+    let logits = logits.reshape([batch, seq, columns]).swap_dims(1, 2); // [batch, columns, seq]
+    let targets = targets.reshape([batch, seq, 3]).swap_dims(1, 2); // [batch, 3, seq]
     let closed = (attention_mask - 1.0) * 10000.0; // 0, and -10000 on padding
-    let logits = logits.reshape([batch, seq, 2]).swap_dims(1, 2) + closed.unsqueeze_dim(1);
-    let targets = targets.reshape([batch, seq, 2]).swap_dims(1, 2); // [batch, 2, seq]
-    (activation::log_softmax(logits, 2) * targets).sum().neg() / (2 * windows) as f64
+    let spans = logits.clone().narrow(1, 0, 2) + closed.unsqueeze_dim(1);
+    let wanted = targets.clone().narrow(1, 0, 2);
+    let spans = (activation::log_softmax(spans, 2) * wanted).sum().neg() / (2 * windows) as f64;
+    if columns == 2 {
+        return spans;
+    }
+    let at_cls = |rows: Tensor<3>| rows.narrow(1, 2, 1).narrow(2, 0, 1).reshape([batch, 1]);
+    // Every window has a start to learn, and padding has none.
+    let is_real = targets.clone().narrow(1, 0, 1).sum_dim(2).reshape([batch, 1]);
+    let answerable = multi_label::loss(at_cls(logits), at_cls(targets), is_real, windows);
+    spans + answerable * ANSWERABLE_WEIGHT
 }
 
-/// The answers to questions from the logits of an independent head, `[windows]` of `[seq, 2]`.
+/// Of the answerability in the loss, as in the original.
+const ANSWERABLE_WEIGHT: f64 = 0.5;
+
+/// The logits of a question's windows, as they are shown: start and end a token, one window after
+/// the other, or a [`SpanLogits::Joint`] a window.
+pub fn shown_logits(windows: &[QaWindow], logits: &[Vec<f32>]) -> Value {
+    let shown = |(window, logits): (&QaWindow, &Vec<f32>)| match SpanLogits::read(window, logits) {
+        SpanLogits::Independent { logits } => logits.chunks(2).map(|token| json!(token)).collect(),
+        joint => vec![json!(joint)],
+    };
+    windows.iter().zip(logits).flat_map(shown).collect()
+}
+
+/// The answers to questions from the logits of their windows, as the network gives them.
 /// Where the score of "no answer" is above the threshold, the answer is empty.
 pub fn predict(
     questions: &[Question],
@@ -558,8 +611,8 @@ pub fn predict(
     logits: &[Vec<f32>],
     threshold: Option<f64>,
 ) -> Vec<Prediction> {
-    let independent = |logits: &Vec<f32>| SpanLogits::Independent { logits: logits.clone() };
-    let logits: Vec<SpanLogits> = logits.iter().map(independent).collect();
+    let read = |(window, logits): (&QaWindow, &Vec<f32>)| SpanLogits::read(window, logits);
+    let logits: Vec<SpanLogits> = windows.iter().zip(logits).map(read).collect();
     let mut predictions = answers(questions, windows, &logits, &Decoding::default());
     let above = |prediction: &&mut Prediction| {
         threshold.is_some_and(|threshold| prediction.no_answer_score > threshold)
@@ -595,6 +648,7 @@ pub struct WorstQuestion {
     pub row: usize,
     pub id: String,
     pub question: String,
+    pub context: String,
     pub golds: Vec<String>,
     pub predicted: String,
     pub f1: f64,
@@ -606,6 +660,14 @@ impl Evaluation {
         match &self.scores {
             Scores::V1(scores) => scores.f1 / 100.0,
             Scores::V2(report) => report.best_f1 / 100.0,
+        }
+    }
+
+    /// Right to the letter; as [`Self::f1`].
+    pub fn exact(&self) -> f64 {
+        match &self.scores {
+            Scores::V1(scores) => scores.exact / 100.0,
+            Scores::V2(report) => report.best_exact / 100.0,
         }
     }
 }
@@ -660,6 +722,7 @@ fn wrong(
             row: question.row,
             id: question.id.clone(),
             question: question.question.clone(),
+            context: question.context.to_string(),
             golds: question.golds.clone(),
             predicted: told[i].clone(),
             f1: f1[i],

@@ -5,7 +5,8 @@ use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
 use crate::pretrain::{
-    PRETRAIN, SMALL, checkpoints, lines, prepare, prepared, text, tokenizer, words,
+    PRETRAIN, SMALL, checkpoints, lines, prepare, prepared, start, text, tokenizer, wait_until,
+    words,
 };
 use crate::workplace::{Run, Workplace};
 
@@ -116,16 +117,42 @@ fn damaged_data_is_named() {
     data(&[index, "version 9"], &|work| {
         edit(work, index, |index| index["format_version"] = json!(9))
     });
-    // The first token after [CLS] of the first example: no such row in the table of embeddings.
-    data(&[shard, "row 0", "60000"], &|work| {
-        let mut bytes = work.read(shard);
-        let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
-        bytes[data + 2..data + 4].copy_from_slice(&60000u16.to_le_bytes());
-        work.write(shard, bytes);
-    });
+    // Another word, which nothing but the checksum can tell from the right one.
+    data(&[shard, "SHA-256", again], &|work| set_first_word(work, shard, 6));
     data(&["vocabulary has 8", again], &|work| {
         edit(work, index, |index| index["vocab_size"] = json!(8));
     });
+}
+
+/// The first token after [CLS] of the first example.
+fn set_first_word(work: &Workplace, shard: &str, id: u16) {
+    let mut bytes = work.read(shard);
+    let data = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let word = &mut bytes[data + 2..data + 4];
+    assert_ne!(word, id.to_le_bytes());
+    word.copy_from_slice(&id.to_le_bytes());
+    work.write(shard, bytes);
+}
+
+/// Not looked at beforehand, what cannot be a text is still found when it is read.
+#[test]
+fn data_that_is_not_verified_is_checked_as_it_is_read() {
+    let (work, shard) = (prepared(), "shards/train-00000.safetensors");
+    let unverified = format!("{PRETRAIN} {SMALL} --steps 200 --no-verify");
+    set_first_word(&work, shard, 6);
+    work.ok(&unverified);
+    set_first_word(&work, shard, 60000);
+    says(&work, &format!("{unverified} --overwrite"), &[shard, "row 0", "60000"]);
+}
+
+/// The text may have changed since the run began.
+#[test]
+fn a_resume_verifies_the_data_too() {
+    let (work, shard) = (with_run(), "shards/eval-00000.safetensors");
+    set_first_word(&work, shard, 6);
+    let resume = format!("{RESUME} --data shards --steps 16");
+    work.fails(&resume, &[shard, "SHA-256", "electra prepare --overwrite"]);
+    work.ok(&format!("{resume} --no-verify"));
 }
 
 #[test]
@@ -168,10 +195,18 @@ fn a_run_goes_on_with_its_own_text_and_network_only() {
     let more = format!("{RESUME} --steps 20");
     work.fails(&format!("{more} --data other"), &["step-12", "another text", "--data"]);
     let own = format!("{more} --data shards");
-    work.fails(&format!("{own} --set hidden_size=64"), &["step-12", "[32, 16], expected [64, 16]"]);
+    let network = |set: &str, words: &str| {
+        work.fails(&format!("{own} --set {set}"), &["--resume", "step-12", words]);
+    };
+    network("hidden_size=64", "hidden_size is 32 there, not 64");
+    network("uniform_generator=true", "uniform_generator is false there, not true");
+    // It would fit the weights, but be another network.
+    network("num_attention_heads=4", "num_attention_heads is 2 there, not 4");
+    network("objective=electric", "objective is \"electra\" there, not \"electric\"");
+    let both = "--set hidden_size=64 --set embedding_size=8";
     work.fails(
-        &format!("{own} --set uniform_generator=true"),
-        &["step-12", "no place for", "generator"],
+        &format!("{own} {both}"),
+        &["embedding_size is 16 there, not 8; hidden_size is 32 there, not 64"],
     );
     work.fails(&format!("{own} --set batch_size=0"), &["batch_size"]);
     assert_eq!(work.read("run/metrics.jsonl"), before);
@@ -179,18 +214,30 @@ fn a_run_goes_on_with_its_own_text_and_network_only() {
 
 const NEWEST: &str = "run/checkpoints/step-12";
 
-/// Does that to the newest checkpoint; what is said must name its file, and without the
-/// checkpoint the run must go on from the one before.
+/// Does that to the newest checkpoint: what is wrong must be said, the run must go on from the
+/// one before, and with no other one it must fail and leave all as it is.
 fn damaged(words: &[&str], damage: &dyn Fn(&Workplace)) {
     let work = with_run();
     damage(&work);
     let resume = format!("{RESUME} --data shards --steps 16");
-    work.fails(&resume, &["run/checkpoints/step-12"]);
-    work.fails(&resume, words);
-    std::fs::remove_dir_all(work.path(NEWEST)).unwrap();
+    let alone = with_run();
+    for step in [4, 8] {
+        std::fs::remove_dir_all(alone.path(&format!("run/checkpoints/step-{step}"))).unwrap();
+    }
+    damage(&alone);
+    alone.fails(&resume, &[words, &["No other checkpoint of the run is whole"]].concat());
     let run = work.run(&resume);
-    assert!(run.stderr.contains("resuming from run/checkpoints/step-8\n"), "{}", run.stderr);
+    let said = ["run/checkpoints/step-12.damaged", "resuming from run/checkpoints/step-8\n"];
+    for word in words.iter().chain(&said) {
+        assert!(run.stderr.contains(word), "no {word:?} in {}", run.stderr);
+    }
     assert_eq!(run.results().last().unwrap()["step"], 16);
+    assert_eq!(checkpoints(&work, "run"), [4, 8, 12, 16].into());
+    assert!(work.path("run/checkpoints/step-12.damaged").exists());
+    // It may happen twice.
+    damage(&work);
+    std::fs::remove_dir_all(work.path("run/checkpoints/step-16")).unwrap();
+    assert_eq!(work.ok(&resume).last().unwrap()["step"], 16);
 }
 
 #[test]
@@ -200,8 +247,42 @@ fn a_damaged_checkpoint_is_named() {
     damaged(&["training.safetensors", "damaged"], &|work| cut(work, &tensors, 1));
     damaged(&["training.safetensors", "damaged"], &|work| work.write(&tensors, ""));
     damaged(&["training.safetensors", "cannot be read"], &|work| work.remove(&tensors));
-    damaged(&["state.json", "Remove this"], &|work| work.write(&state, "{"));
-    damaged(&["state.json", "Remove this"], &|work| work.remove(&state));
+    damaged(&["state.json"], &|work| work.write(&state, "{"));
+    damaged(&["state.json"], &|work| work.remove(&state));
+}
+
+#[test]
+fn a_state_that_no_run_has_written_is_named() {
+    let state = format!("{NEWEST}/state.json");
+    let edited = |words: &[&str], change: &dyn Fn(&mut Value)| {
+        damaged(words, &|work| edit(work, &state, change));
+    };
+    edited(&["state.json", "counts to"], &|state| state["examples"] = json!(u64::MAX));
+    edited(&["state.json", "it says step 11"], &|state| state["step"] = json!(11));
+    edited(&["state.json", "cannot be 12 steps"], &|state| state["examples"] = json!(3));
+    edited(&["state.json", "cannot be 12 steps"], &|state| state["tokens"] = json!(0));
+    edited(&["state.json", "batch_size"], &|state| state["config"]["batch_size"] = json!(0));
+    edited(&["training.safetensors", "has shape"], &|state| {
+        state["config"]["hidden_size"] = json!(64);
+    });
+}
+
+/// Only so many checkpoints are kept, and a damaged one is none of them.
+#[test]
+fn a_damaged_checkpoint_does_not_cost_a_whole_one() {
+    let work = prepared();
+    let run = format!("{PRETRAIN} {SMALL} --steps 12 --save-every 4 --set keep_checkpoints=2");
+    work.ok(&run);
+    cut(&work, &format!("{NEWEST}/training.safetensors"), 1);
+    work.ok(&format!("{RESUME} --data shards --save-every 1 --stop-after 0s"));
+    assert_eq!(checkpoints(&work, "run"), [8, 9].into());
+}
+
+#[test]
+fn fewer_steps_than_are_done_are_refused() {
+    let work = with_run();
+    let words = ["--steps 5", "step-12 is further already: 12 steps", "at least as many"];
+    work.fails(&format!("{RESUME} --data shards --steps 5"), &words);
 }
 
 /// Writes the tensors of the newest checkpoint again, with some left out.
@@ -225,14 +306,6 @@ fn a_checkpoint_without_a_weight_is_named() {
 fn a_checkpoint_without_a_moment_is_named() {
     let moment = "second.electra.embeddings.word_embeddings.weight";
     damaged(&["training.safetensors", moment], &|work| keep_tensors(work, |name| name != moment));
-}
-
-/// state.json says how to go on; the file of the tensors must, too.
-#[test]
-fn a_damaged_checkpoint_has_a_remedy() {
-    let tensors = format!("{NEWEST}/training.safetensors");
-    damaged(&["Remove this checkpoint"], &|work| cut(work, &tensors, 1));
-    damaged(&["Remove this checkpoint"], &|work| work.remove(&tensors));
 }
 
 #[test]
@@ -268,6 +341,44 @@ fn weights_to_start_from_must_be_of_the_same_vocabulary() {
     says(&work, &format!("{line} --init-from {both}"), &["--init-from", "vocabulary"]);
 }
 
+/// Whether they are the same words cannot be told then.
+#[test]
+fn weights_to_start_from_must_come_with_their_vocabulary() {
+    let work = with_run();
+    for name in ["vocab.txt", "tokenizer.json"] {
+        let _ = std::fs::remove_file(work.path(&format!("run/generator/{name}")));
+    }
+    let line = format!("pretrain --data shards --output new {SMALL} --steps 1");
+    let words = ["--init-from, run/generator", "cannot be compared", "tokenizer's files"];
+    work.fails(&format!("{line} --init-from run/discriminator,run/generator"), &words);
+}
+
+/// A window of the moment that somebody else writes in the same folder.
+#[test]
+fn two_runs_in_one_folder_are_one_too_many() {
+    let work = prepared();
+    let mut first =
+        start(&work, &format!("{PRETRAIN} {SMALL} --steps 1000000 --save-every 5 --eval-every 0"));
+    wait_until("a checkpoint", || !checkpoints(&work, "run").is_empty());
+    let words = ["run: another run is at work", "choose another --output"];
+    says(&work, &format!("{RESUME} --data shards"), &words);
+    says(&work, &format!("{PRETRAIN} {SMALL} --overwrite"), &words);
+    says(&work, &format!("pretrain --output run {SMALL} --overwrite"), &words);
+    assert!(first.try_wait().unwrap().is_none(), "the first run has ended");
+    assert!(!checkpoints(&work, "run").is_empty());
+    first.kill().unwrap();
+    first.wait().unwrap();
+    work.ok(&format!("{RESUME} --data shards --stop-after 0s"));
+}
+
+#[test]
+fn settings_may_begin_with_a_byte_order_mark() {
+    let work = prepared();
+    work.write("settings.json", "\u{feff}{\"num_train_steps\": 3}");
+    let printed = work.ok(&format!("{PRETRAIN} {SMALL} --config settings.json"));
+    assert_eq!(printed.last().unwrap()["step"], 3);
+}
+
 /// So heavy a decay makes every weight infinite within some steps.
 const EXPLODE: &str = "--data shards --set learning_rate=1 --set weight_decay=1e30";
 
@@ -282,7 +393,9 @@ fn a_loss_that_is_no_number_ends_the_run_and_spares_its_checkpoint() {
     std::fs::remove_dir_all(work.path(&format!("run/checkpoints/step-{newest}"))).unwrap();
     work.ok(&format!("{RESUME} --data shards {calm} --steps 20"));
     let fresh = format!("pretrain --data shards --output new {SMALL} --set initializer_range=1e30");
-    says(&work, &format!("{fresh} --learning-rate 1"), &["step 1:", "not a number"]);
+    let words = ["step 1:", "not a number", "there is no checkpoint yet"];
+    let run = says(&work, &format!("{fresh} --learning-rate 1"), &words);
+    assert!(!run.stderr.contains("--resume"), "{}", run.stderr);
     assert!(checkpoints(&work, "new").is_empty());
 }
 
@@ -392,14 +505,6 @@ fn an_update_beyond_all_numbers_is_refused() {
         assert_eq!(code, Some(1), "{said}");
         assert!(said.contains("batch"), "{said}");
     }
-}
-
-/// Counters that no run reaches would overflow on the way.
-#[test]
-fn a_state_that_counts_beyond_all_numbers_is_refused() {
-    let work = with_run();
-    edit(&work, &format!("{NEWEST}/state.json"), |state| state["examples"] = json!(u64::MAX));
-    says(&work, &format!("{RESUME} --data shards --steps 16"), &["state.json", "counts to"]);
 }
 
 /// What an earlier run of another preset left is of another length.

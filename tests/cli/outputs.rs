@@ -123,7 +123,7 @@ fn a_prediction_whose_reader_goes_away_ends_quietly() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupted_training_keeps_its_model() {
+fn an_interrupted_training_can_be_ended_with_its_model() {
     let work = Workplace::with_model_and_data();
     let endless = FAST.replace("--epochs 1", "--epochs 1000000");
     let mut command = work.command(&format!("{TRAIN} --output out {endless}"));
@@ -135,5 +135,7 @@ fn an_interrupted_training_keeps_its_model() {
     assert!(std::process::Command::new("sh").args(["-c", &interrupt]).status().unwrap().success());
     let last = lines.map(|line| line.unwrap()).last().unwrap();
     assert!(child.wait().unwrap().success());
-    assert!(last.contains("\"done\"") && work.path("out/model.safetensors").is_file(), "{last}");
+    assert!(last.contains("\"checkpoint\"") && !work.path("out").exists(), "{last}");
+    work.ok(&format!("{TRAIN} --output out {endless} --resume --finish"));
+    assert!(work.path("out/model.safetensors").is_file());
 }

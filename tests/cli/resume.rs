@@ -79,6 +79,48 @@ fn a_line_that_was_cut_short_is_no_harm() {
     assert_same_as_whole(&work);
 }
 
+/// Only what is no line of a log goes, and it is said.
+#[test]
+fn a_strange_line_of_the_log_costs_no_other() {
+    let work = prepared();
+    let options = format!("{RUN} --steps 23 --save-every 20 --set keep_checkpoints=0");
+    whole_run(&work, &options);
+    work.ok(&format!("{PRETRAIN} {SMALL} {options}"));
+    std::fs::remove_dir_all(work.path("run/checkpoints/step-23")).unwrap();
+    let log = String::from_utf8(work.read("run/metrics.jsonl")).unwrap();
+    let mut lines: Vec<_> = log.lines().map(|line| line.as_bytes().to_vec()).collect();
+    lines.insert(1, b"what is this".to_vec());
+    lines.insert(3, b"\xff\xfe\0".to_vec());
+    lines.insert(4, b"{\"step\": \"ten\"}".to_vec());
+    work.write("run/metrics.jsonl", lines.join(&b'\n'));
+    let run = work.run(RESUME);
+    let said = "run/metrics.jsonl: line 2 and 2 more is no line of a log and is left out";
+    assert!(run.stderr.contains(said), "{}", run.stderr);
+    run.results();
+    assert_same_as_whole(&work);
+}
+
+/// Nobody asked for other held-out text, only for another batch.
+#[test]
+fn another_batch_size_is_evaluated_on_the_same_text() {
+    let work = prepared();
+    work.ok(&format!("{PRETRAIN} {SMALL} --steps 4 --set eval_batches=2"));
+    let score = |options: &str| {
+        let line = format!("{RESUME} --steps 5 --learning-rate 1e-30 {options}");
+        let printed = work.ok(&line);
+        std::fs::remove_dir_all(work.path("run/checkpoints/step-5")).unwrap();
+        let scores = of_event(&printed, "evaluation")[0].clone();
+        ["gen_loss", "disc_loss", "disc_auc"].map(|key| scores[key].as_f64().unwrap())
+    };
+    let before = score("");
+    for options in ["--batch-size 1", "--batch-size 3", "--batch-size 16"] {
+        let after = score(options);
+        let near = before.iter().zip(after).all(|(a, b)| (a - b).abs() < 1e-5);
+        assert!(near, "{options}: {before:?} and {after:?}");
+    }
+    assert!((score("--set eval_batches=1")[0] - before[0]).abs() > 1e-5);
+}
+
 #[test]
 fn a_finished_run_is_left_as_it_is_and_goes_on_with_more_steps() {
     let work = prepared();
@@ -92,7 +134,7 @@ fn a_finished_run_is_left_as_it_is_and_goes_on_with_more_steps() {
 }
 
 #[cfg(unix)]
-fn signal(child: &std::process::Child, name: &str) {
+pub fn signal(child: &std::process::Child, name: &str) {
     let id = child.id().to_string();
     assert!(std::process::Command::new("kill").args([name, &id]).status().unwrap().success());
 }
@@ -124,7 +166,7 @@ fn a_signal_saves_and_says_how_to_go_on() {
     }
 }
 
-fn lines_so_far(work: &Workplace) -> Vec<String> {
+pub fn lines_so_far(work: &Workplace) -> Vec<String> {
     let printed = String::from_utf8(work.read("stdout")).unwrap();
     // The last one may still be on its way.
     let whole = printed.rfind('\n').map_or("", |end| &printed[..end]);

@@ -135,7 +135,7 @@ fn train(
     let mut history: [Vec<f32>; 4] = Default::default();
     for step in 0..STEPS {
         let part = fixture.nth(step);
-        let (batch, totals) = batch(&part, config, device);
+        let (batch, totals) = batch(&part, device);
         let noise = fixture.floats.get("gumbel").map_or_else(
             || {
                 Tensor::zeros(
@@ -207,7 +207,7 @@ fn network(
     if device.is_autodiff() { network.train() } else { network }
 }
 
-fn batch(part: &Fixture, config: &PretrainConfig, device: &Device) -> (Batch, Totals) {
+fn batch(part: &Fixture, device: &Device) -> (Batch, Totals) {
     let integers = |name: &str| part.integers[name].clone();
     let ids = |values: Integers| Tensor::<2, Int>::from_data(values.data(), device);
     let floats = |values: &[f32], shape: &[usize]| {
@@ -237,10 +237,8 @@ fn batch(part: &Fixture, config: &PretrainConfig, device: &Device) -> (Batch, To
     let totals = Totals {
         examples: input_ids.shape[0] as f64,
         tokens: sum(&mask.values),
-        drawn: match config.disc_on_masked_only {
-            true => counts.values.iter().filter(|count| **count > 0).count() as f64,
-            false => sum(&weights.values),
-        },
+        drawn: sum(&weights.values),
+        distinct: counts.values.iter().filter(|count| **count > 0).count() as f64,
         candidates: candidates.iter().sum::<f32>() as f64,
     };
     let weights: Vec<f32> = weights.values.iter().map(|weight| *weight as f32).collect();

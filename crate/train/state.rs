@@ -1,0 +1,327 @@
+//! The state of a run as bytes, and back: a file natively, the private file system in a browser.
+//!
+//! One safetensors file. Its tensors are every weight by its name, the optimizer's moments under
+//! `first.` and `second.`, and the weights of the best evaluation under `best.` where they are
+//! kept; its header holds the rest as JSON. On the CPU a run that goes on from it is the run that
+//! never stopped, bit for bit. Of an evaluation under way the tasks that are done are kept; the
+//! one at hand starts again.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::trainer::{Best, Job, Network, StepLoss, Trainer, Verdict};
+use crate::checkpoint::{self, Dtype, HostTensor};
+use crate::error::{Error, Result};
+use crate::seed::Fnv;
+
+/// What errors call it.
+const STATE: &str = "the saved run";
+const KEY: &str = "electra-finetune";
+/// Goes up where an older state can no longer be read.
+const VERSION: u32 = 1;
+const REMEDY: &str = "Start the run anew.";
+
+type Tensors = BTreeMap<String, HostTensor>;
+
+/// A number whose bits are kept: the digits of JSON may be read as its neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(from = "u64", into = "u64")]
+pub struct Exact(pub f64);
+
+impl From<u64> for Exact {
+    fn from(bits: u64) -> Self {
+        Exact(f64::from_bits(bits))
+    }
+}
+
+impl From<Exact> for u64 {
+    fn from(number: Exact) -> Self {
+        number.0.to_bits()
+    }
+}
+
+/// The header.
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    version: u32,
+    /// [`super::FinetuneConfig`] as JSON, the seed among it.
+    settings: String,
+    tasks: Vec<Prints>,
+    micro_step: usize,
+    step: usize,
+    /// Where the run ends.
+    steps: usize,
+    evaluated_at: Option<usize>,
+    round: Vec<VerdictState>,
+    last: Vec<VerdictState>,
+    best: Option<BestState>,
+    /// Losses that were read back and not told yet.
+    untold: Vec<(usize, Exact, Exact)>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct VerdictState {
+    metric: String,
+    score: Exact,
+    is_collapsed: bool,
+    no_answer_threshold: Option<Exact>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct BestState {
+    at: usize,
+    score: Exact,
+    verdicts: Vec<VerdictState>,
+    since: usize,
+}
+
+/// Hashes of what a task is: a state goes with no other.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Prints {
+    model: String,
+    training: String,
+    evaluation: String,
+}
+
+impl Prints {
+    fn of(job: &Job) -> Self {
+        let print = |write: &dyn Fn(&mut Fnv) -> std::fmt::Result| {
+            let mut hash = Fnv::new();
+            write(&mut hash).expect("hashing does not fail");
+            format!("{:016x}", hash.0)
+        };
+        Prints {
+            model: print(&|hash| hash.write_str(&String::from_utf8_lossy(&job.config.to_json()))),
+            training: print(&|hash| write!(hash, "{:?}", job.train)),
+            evaluation: print(&|hash| write!(hash, "{:?}{:?}", job.eval, job.encoded.features)),
+        }
+    }
+}
+
+impl From<&Verdict> for VerdictState {
+    fn from(verdict: &Verdict) -> Self {
+        VerdictState {
+            metric: verdict.metric.clone(),
+            score: Exact(verdict.score),
+            is_collapsed: verdict.is_collapsed,
+            no_answer_threshold: verdict.no_answer_threshold.map(Exact),
+        }
+    }
+}
+
+impl From<VerdictState> for Verdict {
+    fn from(state: VerdictState) -> Self {
+        Verdict {
+            metric: state.metric,
+            score: state.score.0,
+            is_collapsed: state.is_collapsed,
+            no_answer_threshold: state.no_answer_threshold.map(|threshold| threshold.0),
+        }
+    }
+}
+
+fn states(verdicts: &[Verdict]) -> Vec<VerdictState> {
+    verdicts.iter().map(VerdictState::from).collect()
+}
+
+fn verdicts(states: Vec<VerdictState>) -> Vec<Verdict> {
+    states.into_iter().map(Verdict::from).collect()
+}
+
+impl Trainer {
+    /// The run as it stands between two calls of [`Trainer::advance`]; it goes on as if nothing
+    /// had been.
+    ///
+    /// # Errors
+    /// The device failed, or the loss is no longer a number.
+    pub async fn save(&mut self) -> Result<Vec<u8>> {
+        self.read().await?;
+        let network = self.training_network();
+        let mut tensors = checkpoint::tensors(network).await?;
+        let first = checkpoint::tensors_of(network, &self.optimizer.first).await?;
+        let second = checkpoint::tensors_of(network, &self.optimizer.second).await?;
+        let best = match self.best.as_ref().and_then(|best| best.network.as_ref()) {
+            Some(network) => checkpoint::tensors(network).await?,
+            None => Tensors::new(),
+        };
+        for (prefix, part) in ["first.", "second.", "best."].into_iter().zip([first, second, best])
+        {
+            tensors.extend(part.into_iter().map(|(name, t)| (format!("{prefix}{name}"), t)));
+        }
+        let header = serde_json::to_string(&self.state()).expect("plain data");
+        let sum = checksum(&header, &tensors);
+        let word = format!("{sum:016x}{header}");
+        Ok(checkpoint::to_safetensors_with(&tensors, Dtype::F32, KEY, &word))
+    }
+
+    /// Goes on from a state that [`Trainer::save`] of the same run gave: the same settings, data
+    /// and model. After an error this run is as it was.
+    ///
+    /// # Errors
+    /// The bytes are damaged, or the state of another run.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        let (state, [weights, first, second, best]) = read(bytes)?;
+        self.check_same(&state)?;
+        if !self.is_possible(&state) || !first.keys().eq(second.keys()) {
+            return Err(damaged("its numbers contradict each other"));
+        }
+        let network = self.filled(weights)?;
+        let held = |prefix, part| {
+            checkpoint::held_partly_from(&network, STATE, prefix, part, &self.device)
+                .map_err(|e| e.fix(REMEDY))
+        };
+        let (first, second) = (held("first.", first)?, held("second.", second)?);
+        let best = match state.best {
+            Some(BestState { at, score, verdicts: states, since }) => {
+                let network = if self.config.keep_best { Some(self.filled(best)?) } else { None };
+                Some(Best { at, score: score.0, verdicts: verdicts(states), since, network })
+            }
+            None => None,
+        };
+        self.network = Some(network.into_training(self.config.freeze));
+        (self.optimizer.first, self.optimizer.second) = (first, second);
+        (self.micro_step, self.optimizer.step, self.steps) =
+            (state.micro_step, state.step, state.steps);
+        (self.evaluated_at, self.scoring) = (state.evaluated_at, None);
+        (self.round, self.last, self.best) = (verdicts(state.round), verdicts(state.last), best);
+        self.forget_unread();
+        let loss = |(step, loss, norm): (usize, Exact, Exact)| StepLoss {
+            step,
+            loss: loss.0 as f32,
+            grad_norm: norm.0 as f32,
+        };
+        self.untold = state.untold.into_iter().map(loss).collect();
+        Ok(())
+    }
+
+    fn state(&mut self) -> State {
+        let exact = |x: f32| Exact(f64::from(x));
+        let best = self.best.as_ref().map(|best| BestState {
+            at: best.at,
+            score: Exact(best.score),
+            verdicts: states(&best.verdicts),
+            since: best.since,
+        });
+        let untold = self.untold.iter().map(|l| (l.step, exact(l.loss), exact(l.grad_norm)));
+        State {
+            version: VERSION,
+            settings: self.settings(),
+            micro_step: self.micro_step,
+            step: self.optimizer.step,
+            steps: self.steps,
+            evaluated_at: self.evaluated_at,
+            round: states(&self.round),
+            last: states(&self.last),
+            best,
+            untold: untold.collect(),
+            tasks: self.prints().to_vec(),
+        }
+    }
+
+    fn settings(&self) -> String {
+        serde_json::to_string(&self.config).expect("plain data")
+    }
+
+    /// Hashing all data takes a while, and a run is saved again and again.
+    fn prints(&mut self) -> &[Prints] {
+        let jobs = &self.jobs;
+        self.prints.get_or_insert_with(|| jobs.iter().map(Prints::of).collect())
+    }
+
+    /// # Errors
+    /// The state is one of another run.
+    fn check_same(&mut self, state: &State) -> Result<()> {
+        let other = |what: &str, problem: String| {
+            Err(Error::new(format!("{STATE}, {what}"), problem)
+                .fix("Give what the run was started with, or start a new run."))
+        };
+        let fields = |text: &str| serde_json::from_str::<Map<String, Value>>(text);
+        let theirs = fields(&state.settings).map_err(|e| damaged(&e.to_string()))?;
+        for (key, value) in fields(&self.settings()).expect("it was written so") {
+            let saved = theirs.get(&key).unwrap_or(&Value::Null);
+            if *saved != value {
+                return other(&key, format!("it was started with {saved}, not {value}"));
+            }
+        }
+        let prints = self.prints();
+        if prints.len() != state.tasks.len() {
+            let (theirs, ours) = (state.tasks.len(), prints.len());
+            return other("tasks", format!("it was started with {theirs}, not {ours}"));
+        }
+        let another = |what: &str| other(what, "it was started with another one".into());
+        match prints.iter().zip(&state.tasks).find(|(ours, theirs)| ours != theirs) {
+            None => Ok(()),
+            Some((ours, theirs)) if ours.model != theirs.model => another("model"),
+            Some((ours, theirs)) if ours.training != theirs.training => another("training data"),
+            Some(_) => another("evaluation data"),
+        }
+    }
+
+    /// Can a run of these settings be there?
+    fn is_possible(&self, state: &State) -> bool {
+        let tasks = self.jobs.len();
+        let whole = |verdicts: &[VerdictState]| verdicts.len() == tasks;
+        let total = self.optimizer.config.total_steps;
+        state.step <= state.steps
+            && state.steps <= total
+            && Some(state.micro_step) == state.step.checked_mul(self.config.accumulate)
+            && state.evaluated_at.is_none_or(|step| step <= state.step)
+            && state.round.len() < tasks
+            && (state.last.is_empty() || whole(&state.last))
+            && state.best.as_ref().is_none_or(|best| whole(&best.verdicts))
+            && state.best.is_some() != state.last.is_empty()
+    }
+
+    /// This network with other weights, on the plain device.
+    fn filled(&self, weights: Tensors) -> Result<Network> {
+        let network = self.plain_network();
+        checkpoint::fill_from(network, STATE, weights, None).map_err(|e| e.fix(REMEDY))
+    }
+}
+
+/// The header and the four groups of tensors.
+fn read(bytes: &[u8]) -> Result<(State, [Tensors; 4])> {
+    let word = checkpoint::header_word(bytes, KEY);
+    let word = word.ok_or_else(|| damaged("it is damaged, or is none"))?;
+    let (sum, header) = word.split_at_checked(16).ok_or_else(|| damaged("its header is cut"))?;
+    let version = serde_json::from_str::<Value>(header).map_err(|e| damaged(&e.to_string()))?;
+    if version["version"] != VERSION {
+        let problem = format!("is of version {}, not {VERSION}", version["version"]);
+        return Err(Error::new(STATE, problem)
+            .fix("Go on with the version of electra that wrote it, or start the run anew."));
+    }
+    let tensors = checkpoint::from_safetensors(STATE, bytes).map_err(|e| e.fix(REMEDY))?;
+    let tensors: Tensors = tensors.into_iter().collect();
+    if format!("{:016x}", checksum(header, &tensors)) != sum {
+        return Err(damaged("its checksum is wrong"));
+    }
+    let state = serde_json::from_str(header).map_err(|e| damaged(&e.to_string()))?;
+    let mut parts = [const { Tensors::new() }; 4];
+    for (name, tensor) in tensors {
+        let (part, name) = match name.split_once('.') {
+            Some(("first", name)) => (1, name),
+            Some(("second", name)) => (2, name),
+            Some(("best", name)) => (3, name),
+            _ => (0, name.as_str()),
+        };
+        parts[part].insert(name.to_string(), tensor);
+    }
+    Ok((state, parts))
+}
+
+fn damaged(problem: &str) -> Error {
+    Error::new(STATE, format!("cannot be read: {problem}")).fix(REMEDY)
+}
+
+/// Of everything: a flipped bit in a weight would go unseen otherwise.
+fn checksum(header: &str, tensors: &Tensors) -> u64 {
+    let hash = Fnv::new().with_bytes(header.bytes());
+    let tensor = |hash: Fnv, (name, tensor): (&String, &HostTensor)| {
+        let hash = hash.with_bytes(name.bytes());
+        tensor.values.iter().fold(hash, |hash, value| hash.with(u64::from(value.to_bits())))
+    };
+    tensors.iter().fold(hash, tensor).0
+}

@@ -1,0 +1,519 @@
+//! The state machine of a run.
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::optim::GradientsParams;
+use burn::tensor::{Device, Tensor};
+use serde::Serialize;
+
+use super::order::{self, Rows};
+use super::state::Prints;
+use super::{FinetuneConfig, Freeze};
+use crate::batch::{Batch, Features, Width, collate};
+use crate::checkpoint::Place;
+use crate::config::ElectraConfig;
+use crate::device::is_cpu;
+use crate::error::{Error, Result};
+use crate::heads::{Electra, Head};
+use crate::kernels::seed_dropout;
+use crate::model::ElectraModel;
+use crate::optim::Optimizer;
+use crate::predict::Scorer;
+use crate::seed::stream;
+use crate::shards::{self, examples_at_once};
+use crate::tasks::{self, Encoded, Evaluation, Examples, Metric};
+
+/// What one call of [`Trainer::advance`] did.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Progress {
+    Step(StepStats),
+    Evaluating {
+        done: usize,
+        total: usize,
+    },
+    Evaluation {
+        step: usize,
+        epoch: f64,
+        /// Whose, where there are several.
+        #[serde(rename = "task", skip_serializing_if = "Option::is_none")]
+        job: Option<usize>,
+        evaluation: Evaluation,
+    },
+    Done {
+        step: usize,
+        steps: usize,
+    },
+}
+
+/// One update.
+#[derive(Debug, Clone, Serialize)]
+pub struct StepStats {
+    /// Updates done, this one included.
+    pub step: usize,
+    pub steps: usize,
+    /// Passes over the data, for example 1.25.
+    pub epoch: f64,
+    pub learning_rate: f64,
+    pub examples: usize,
+    /// Tokens seen in this update, without padding.
+    pub tokens: usize,
+    /// The task of each batch, where there are several.
+    #[serde(rename = "tasks", skip_serializing_if = "Vec::is_empty")]
+    pub jobs: Vec<usize>,
+    /// What was read back since the last time; empty between two read-backs.
+    pub losses: Vec<StepLoss>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct StepLoss {
+    pub step: usize,
+    pub loss: f32,
+    /// Before the clip.
+    pub grad_norm: f32,
+}
+
+/// What an evaluation comes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Verdict {
+    /// The name of the score.
+    pub metric: String,
+    /// The higher the better.
+    pub score: f64,
+    /// Was every example given the same label, though they have several?
+    pub is_collapsed: bool,
+    /// Above it, a question has no answer; where some have none.
+    pub no_answer_threshold: Option<f64>,
+}
+
+impl Verdict {
+    fn of(evaluation: &Evaluation, metric: Option<Metric>) -> Self {
+        let (metric, score) = evaluation.score_by(metric);
+        Verdict {
+            metric: metric.to_string(),
+            score,
+            is_collapsed: evaluation.is_collapsed(),
+            no_answer_threshold: evaluation.no_answer_threshold(),
+        }
+    }
+}
+
+/// A task: what to learn from, and what to measure on.
+#[derive(Debug)]
+pub struct Job {
+    /// Of the model for this task.
+    pub config: ElectraConfig,
+    pub train: Vec<Features>,
+    pub eval: Examples,
+    pub encoded: Encoded,
+}
+
+impl Job {
+    fn check(&self) -> Result<()> {
+        let empty = |place: &str| Err(Error::new(place, "there is no row to use"));
+        match (self.train.is_empty(), self.encoded.features.is_empty()) {
+            (true, _) => empty("training data"),
+            (_, true) => empty("evaluation data"),
+            _ => Ok(()),
+        }
+    }
+
+    fn collate(&self, rows: &[usize], full: usize, length: usize, device: &Device) -> Batch {
+        let examples: Vec<&Features> = rows.iter().map(|row| &self.train[*row]).collect();
+        collate(&examples, full, length, self.width(), device)
+    }
+
+    fn width(&self) -> Width {
+        self.eval.width()
+    }
+}
+
+/// A body with a head for each task.
+#[derive(Module, Debug)]
+pub(super) struct Network {
+    electra: ElectraModel,
+    heads: Vec<Head>,
+}
+
+impl Network {
+    /// The body of the first, and the heads of all.
+    fn join(models: Vec<Electra>) -> Self {
+        let electra = models.first().expect("a run has a task").electra.clone();
+        Network { electra, heads: models.into_iter().map(|model| model.head).collect() }
+    }
+
+    /// The network of one task; its weights are shared, not copied.
+    fn of_task(&self, job: usize) -> Electra {
+        Electra { electra: self.electra.clone(), head: self.heads[job].clone() }
+    }
+
+    /// Ready to be trained; this network is on the plain device.
+    pub(super) fn into_training(self, freeze: Freeze) -> Self {
+        self.map(&mut FreezeMapper { at: Place::default(), freeze }).train()
+    }
+}
+
+/// A fine-tuning run.
+#[derive(Debug)]
+pub struct Trainer {
+    pub(super) config: FinetuneConfig,
+    pub(super) jobs: Vec<Job>,
+    /// On the autodiff device; only ever absent inside an update.
+    pub(super) network: Option<Network>,
+    pub(super) optimizer: Optimizer,
+    pub(super) device: Device,
+    /// Micro-batches done.
+    pub(super) micro_step: usize,
+    pub(super) steps: usize,
+    /// The batches of the epoch at hand.
+    order: (usize, Vec<Rows>),
+    /// Loss and gradient norm of updates that were not read back yet, `[2]` each.
+    unread: Vec<(usize, Tensor<1>)>,
+    /// What was read back and not told yet.
+    pub(super) untold: Vec<StepLoss>,
+    pub(super) scoring: Option<Scorer>,
+    pub(super) evaluated_at: Option<usize>,
+    /// The tasks of the evaluation under way that are done.
+    pub(super) round: Vec<Verdict>,
+    /// The last whole evaluation, task by task; empty before the first.
+    pub(super) last: Vec<Verdict>,
+    pub(super) best: Option<Best>,
+    /// Of the data, once somebody has asked.
+    pub(super) prints: Option<Vec<Prints>>,
+}
+
+/// The best evaluation so far.
+#[derive(Debug)]
+pub(super) struct Best {
+    /// Its step.
+    pub at: usize,
+    /// The mean over the tasks.
+    pub score: f64,
+    pub verdicts: Vec<Verdict>,
+    /// Evaluations since then.
+    pub since: usize,
+    /// On the plain device, where it is to be kept.
+    pub network: Option<Network>,
+}
+
+impl Trainer {
+    /// Prepares a run of one task or several; the models, one a task, are on the plain device,
+    /// and the body of the first is trained.
+    ///
+    /// # Errors
+    /// A setting is out of range, or a set is empty.
+    pub fn new(
+        config: FinetuneConfig,
+        models: Vec<Electra>,
+        jobs: Vec<Job>,
+        device: &Device,
+    ) -> Result<Self> {
+        config.check()?;
+        jobs.iter().try_for_each(Job::check)?;
+        assert_eq!(models.len(), jobs.len(), "a model for each task");
+        let network = Network::join(models);
+        let steps = config.steps(&sizes(&jobs));
+        let optimizer = config.optimizer(steps, network.electra.encoder.layers.len());
+        Ok(Trainer {
+            optimizer: Optimizer::new(optimizer),
+            network: Some(network.into_training(config.freeze)),
+            jobs,
+            device: device.clone(),
+            micro_step: 0,
+            steps,
+            order: (usize::MAX, Vec::new()),
+            unread: Vec::new(),
+            untold: Vec::new(),
+            scoring: None,
+            evaluated_at: None,
+            round: Vec::new(),
+            last: Vec::new(),
+            best: None,
+            prints: None,
+            config,
+        })
+    }
+
+    /// The model as it stands, ready for inference; of several, the first task's.
+    pub fn model(&self) -> Electra {
+        self.model_of(0)
+    }
+
+    /// The model of one of the tasks as it stands.
+    pub fn model_of(&self, job: usize) -> Electra {
+        self.training_network().of_task(job).valid()
+    }
+
+    /// The model to take away: the best one where that is to be kept, else as it stands. Of
+    /// several, the first task's.
+    pub fn result(&self) -> Electra {
+        self.result_of(0)
+    }
+
+    /// The model of one of the tasks to take away.
+    pub fn result_of(&self, job: usize) -> Electra {
+        match self.best.as_ref().and_then(|best| best.network.as_ref()) {
+            Some(network) => network.of_task(job),
+            None => self.model_of(job),
+        }
+    }
+
+    /// What the evaluation of [`Self::result`] came to, task by task; empty before the first.
+    pub fn verdicts(&self) -> &[Verdict] {
+        match self.best.as_ref().filter(|_| self.config.keep_best) {
+            Some(best) => &best.verdicts,
+            None => &self.last,
+        }
+    }
+
+    /// The step of that evaluation.
+    pub fn kept_at(&self) -> Option<usize> {
+        match self.best.as_ref().filter(|_| self.config.keep_best) {
+            Some(best) => Some(best.at),
+            None => self.evaluated_at,
+        }
+    }
+
+    pub fn max_seq_length(&self) -> usize {
+        self.config.max_seq_length
+    }
+
+    /// Updates done.
+    pub fn step(&self) -> usize {
+        self.optimizer.step
+    }
+
+    /// Makes the run end with the update that was done last; `advance` still evaluates it.
+    pub fn finish_early(&mut self) {
+        self.steps = self.optimizer.step;
+    }
+
+    /// Does one thing: a batch of an evaluation, or an update.
+    ///
+    /// # Errors
+    /// The device failed, or the loss is no longer a number.
+    pub async fn advance(&mut self) -> Result<Progress> {
+        let step = self.optimizer.step;
+        let due = step == self.steps || step.is_multiple_of(self.eval_every());
+        if due && self.evaluated_at != Some(step) {
+            let scorer = self.scoring.take().unwrap_or_else(|| self.scorer());
+            return self.score(scorer).await;
+        }
+        if step == self.steps {
+            return Ok(Progress::Done { step, steps: self.steps });
+        }
+        self.update().await
+    }
+
+    pub(super) fn training_network(&self) -> &Network {
+        self.network.as_ref().expect("a network is there between updates")
+    }
+
+    pub(super) fn plain_network(&self) -> Network {
+        self.training_network().valid()
+    }
+
+    pub(super) fn forget_unread(&mut self) {
+        self.unread.clear();
+    }
+
+    fn several(&self) -> bool {
+        self.jobs.len() > 1
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.config.steps_per_epoch(&sizes(&self.jobs))
+    }
+
+    fn eval_every(&self) -> usize {
+        self.config.eval_every.unwrap_or_else(|| self.steps_per_epoch())
+    }
+
+    fn epoch(&self) -> f64 {
+        self.optimizer.step as f64 / self.steps_per_epoch() as f64
+    }
+
+    /// Of the next task to evaluate.
+    fn scorer(&self) -> Scorer {
+        let FinetuneConfig { batch_size, max_seq_length, .. } = self.config;
+        let job = &self.jobs[self.round.len()];
+        Scorer::new(&job.encoded.features, batch_size, max_seq_length)
+    }
+
+    async fn score(&mut self, mut scorer: Scorer) -> Result<Progress> {
+        let number = self.round.len();
+        let (job, model) = (&self.jobs[number], self.model_of(number));
+        scorer.advance(&model, &job.encoded.features, &self.device).await?;
+        let (done, total) = (scorer.done(), job.encoded.features.len());
+        if done < total {
+            self.scoring = Some(scorer);
+            return Ok(Progress::Evaluating { done, total });
+        }
+        let evaluation = job.eval.evaluate(&job.encoded, &scorer.finish());
+        self.round.push(Verdict::of(&evaluation, self.config.metric));
+        let step = self.optimizer.step;
+        if self.round.len() == self.jobs.len() {
+            self.evaluated_at = Some(step);
+            self.last = std::mem::take(&mut self.round);
+            self.compare();
+        }
+        let job = self.several().then_some(number);
+        Ok(Progress::Evaluation { step, epoch: self.epoch(), job, evaluation })
+    }
+
+    /// Notes whether the evaluation is the best one, and ends the run where none was for too long.
+    fn compare(&mut self) {
+        let score = mean(&self.last);
+        match &mut self.best {
+            Some(best) if score <= best.score => best.since += 1,
+            _ => {
+                let network = self.config.keep_best.then(|| self.plain_network());
+                let verdicts = self.last.clone();
+                let at = self.optimizer.step;
+                self.best = Some(Best { at, score, verdicts, since: 0, network });
+            }
+        }
+        let since = self.best.as_ref().map_or(0, |best| best.since);
+        if self.config.patience.is_some_and(|patience| since >= patience) {
+            self.finish_early();
+        }
+    }
+
+    async fn update(&mut self) -> Result<Progress> {
+        let learning_rate = self.optimizer.config.learning_rate_at(self.optimizer.step);
+        let mut batches = Vec::new();
+        for _ in 0..self.config.accumulate {
+            batches.push(self.next_batch());
+        }
+        let jobs = batches.iter().map(|(job, _)| *job).collect();
+        let parts: Vec<Part> = batches.into_iter().flat_map(|(_, parts)| parts).collect();
+        let examples = parts.iter().map(|part| part.batch.examples).sum();
+        let tokens = parts.iter().map(|part| part.batch.tokens).sum();
+        let (loss, grads) = self.gradients(parts);
+        // The head of a task that had no batch has no gradient, and stays as it is.
+        let network = self.network.take().expect("a network is there between updates");
+        let (network, norm) = self.optimizer.update(network, grads);
+        self.network = Some(network);
+        let step = self.optimizer.step;
+        self.unread.push((step, Tensor::cat(vec![loss, norm], 0)));
+        if step.is_multiple_of(self.config.read_every) || step == self.steps {
+            self.read().await?;
+        }
+        let told = self.unread.is_empty();
+        let losses = if told { std::mem::take(&mut self.untold) } else { Vec::new() };
+        Ok(Progress::Step(StepStats {
+            step,
+            steps: self.steps,
+            epoch: self.epoch(),
+            learning_rate,
+            examples,
+            tokens,
+            jobs: if self.several() { jobs } else { Vec::new() },
+            losses,
+        }))
+    }
+
+    /// The mean loss and gradients of the micro-batches of one update.
+    fn gradients(&self, parts: Vec<Part>) -> (Tensor<1>, GradientsParams) {
+        let weight = 1.0 / self.config.accumulate as f64;
+        let device = self.device.clone().autodiff();
+        let jobs = &self.jobs;
+        shards::gradients(self.training_network(), parts, &device, |network, part| {
+            seed_dropout(part.seed);
+            let Batch { inputs, targets, .. } = &part.batch;
+            let logits = network.of_task(part.job).training_logits(inputs, targets.clone());
+            let (kind, width) = (jobs[part.job].eval.kind(), jobs[part.job].width());
+            let loss = tasks::loss(kind, logits, &part.batch, width, part.terms) * weight;
+            shards::Part { report: loss.clone().inner(), loss }
+        })
+    }
+
+    /// The next micro-batch in the seeded order: its task, and the parts that go through the
+    /// network at once.
+    fn next_batch(&mut self) -> (usize, Vec<Part>) {
+        let FinetuneConfig { batch_size, max_seq_length, seed, .. } = self.config;
+        let sizes = sizes(&self.jobs);
+        let per_epoch: usize = sizes.iter().map(|size| size.div_ceil(batch_size)).sum();
+        let (epoch, position) = (self.micro_step / per_epoch, self.micro_step % per_epoch);
+        if self.order.0 != epoch {
+            self.order = (epoch, order::epoch(&sizes, batch_size, seed, epoch));
+        }
+        let step = self.micro_step as u64;
+        self.micro_step += 1;
+        let (number, rows) = &self.order.1[position];
+        let job = &self.jobs[*number];
+        let seed = stream(seed, "dropout", step);
+        let at_once = examples_at_once(batch_size, max_seq_length, &self.device);
+        let terms = rows.iter().map(|row| job.train[*row].target.terms()).sum();
+        let device = self.device.clone().autodiff();
+        let part = |(part, rows): (usize, &[usize])| {
+            let full = if is_cpu(&self.device) { rows.len() } else { batch_size };
+            Part {
+                job: *number,
+                batch: job.collate(rows, full, max_seq_length, &device),
+                terms,
+                seed: stream(seed, "part", part as u64),
+            }
+        };
+        (*number, rows.chunks(at_once).enumerate().map(part).collect())
+    }
+
+    /// Reads the waiting losses back, all at once.
+    pub(super) async fn read(&mut self) -> Result<()> {
+        if self.unread.is_empty() {
+            return Ok(());
+        }
+        let (steps, tensors): (Vec<_>, Vec<_>) = self.unread.drain(..).unzip();
+        let data = Tensor::cat(tensors, 0).into_data_async().await;
+        let data = data.map_err(|e| Error::new("reading the loss back", format!("{e:?}")))?;
+        let values = data.try_into_vec::<f32>().expect("losses are f32");
+        let pairs = steps.into_iter().zip(values.chunks(2));
+        let losses: Vec<StepLoss> =
+            pairs.map(|(step, v)| StepLoss { step, loss: v[0], grad_norm: v[1] }).collect();
+        if let Some(bad) = losses.iter().find(|l| !(l.loss.is_finite() && l.grad_norm.is_finite()))
+        {
+            return Err(Error::new(format!("step {}", bad.step), "the loss is not a number")
+                .fix("Lower the learning rate, or choose the CPU if this comes at once."));
+        }
+        self.untold.extend(losses);
+        Ok(())
+    }
+}
+
+fn sizes(jobs: &[Job]) -> Vec<usize> {
+    jobs.iter().map(|job| job.train.len()).collect()
+}
+
+/// What several tasks are compared by: the mean of their scores.
+pub fn mean(verdicts: &[Verdict]) -> f64 {
+    verdicts.iter().map(|verdict| verdict.score).sum::<f64>() / verdicts.len() as f64
+}
+
+/// Rows that go through the network at once.
+struct Part {
+    job: usize,
+    batch: Batch,
+    /// Of the loss of the whole micro-batch.
+    terms: usize,
+    /// Of the dropout.
+    seed: u64,
+}
+
+struct FreezeMapper {
+    at: Place,
+    freeze: Freeze,
+}
+
+impl ModuleMapper for FreezeMapper {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let trained = !self.freeze.holds(&self.at.name());
+        param.set_require_grad(trained)
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.at.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.at.exit();
+    }
+}
