@@ -6,8 +6,16 @@ export type DeviceWish = 'auto' | DeviceKind
 /** The address of a folder or .zip, a zip, the files of a folder, or a Hugging Face repository ('owner/name', 'owner/name@revision'). */
 export type ModelSource = string | URL | Blob | FileList | File[] | { repo: string; revision?: string }
 
-/** Labelled rows, a CSV/TSV/JSONL file, its address, or its bytes. */
-export type Table = Record<string, string | number | boolean | null>[] | Blob | string | URL | { name?: string; bytes: Uint8Array }
+export type Task = 'classification' | 'multi-label' | 'regression' | 'tagging' | 'question-answering'
+
+/** A cell of a row; lists for words and their labels, for several labels of a text, and for answers. */
+export type Cell = string | number | boolean | null | readonly (string | number | boolean | { text: string; answer_start?: number })[]
+
+/**
+ * Labelled data: rows, a file (CSV, TSV, JSONL, CoNLL columns, SQuAD JSON), its address, or its bytes. Rows are { text, label },
+ * with `text_pair` for pairs; { text, labels: [..] }; { text, score }; { words, labels }; or { question, context, answers }.
+ */
+export type Table = Record<string, Cell>[] | Blob | string | URL | { name?: string; bytes: Uint8Array }
 
 export interface LoadProgress {
   stage: 'download' | 'self-test' | 'start' | 'model'
@@ -54,8 +62,16 @@ export interface ModelInfo {
   architecture: string
   parameters: number
   config: Record<string, unknown>
+  /** Of the run, else of the loaded model; null where it was not fine-tuned. */
+  task: Task | null
   labels: string[] | null
+  /** Of a regression: the range of the scores it was trained on. */
+  score_range: [number, number] | null
+  /** `detect` works: a discriminator. */
   can_detect: boolean
+  /** `fill` works: a generator. */
+  can_fill: boolean
+  /** `predict` and `evaluate` work: it was fine-tuned. */
   can_predict: boolean
   /** The weights are random: nothing was learnt yet. */
   untrained: boolean
@@ -68,7 +84,10 @@ export interface ModelInfo {
 export interface ColumnOptions {
   textColumn?: string
   pairColumn?: string
+  /** The labels, or the scores of a regression. */
   labelColumn?: string
+  /** Of a multi-label table that has a column of 0 and 1 for each label. */
+  labelColumns?: string[]
 }
 
 export interface SkippedRow {
@@ -81,22 +100,44 @@ export interface LabelCount {
   count: number
 }
 
+export interface Bin {
+  from: number
+  to: number
+  count: number
+}
+
 export interface Inspection {
-  format: 'csv' | 'tsv' | 'jsonl'
+  /** As asked, or as found in the file. */
+  task: Task
+  /** What the file could also be read as. */
+  tasks: Task[]
+  format: 'csv' | 'tsv' | 'jsonl' | 'conll' | 'squad'
   has_header: boolean
+  /** Of a table; of the others, those of `preview`. */
   columns: string[]
+  /** Rows, sentences or questions. */
   rows: number
-  chosen: { text: string; pair: string | null; label: string | null }
+  /** Null where there are no columns to choose: tagging, question answering. */
+  chosen: { text: string; pair: string | null; label: string | null } | null
+  /** Of tagging, counted by words; empty where the task has none. */
   labels: LabelCount[]
-  lengths: { bins: { from: number; to: number; count: number }[]; mean: number; max: number; truncated: number }
+  /** Of a regression: the lowest and the highest score. */
+  range: [number, number] | null
+  scores: { bins: Bin[]; mean: number } | null
+  /** In tokens; `truncated` counts what is cut or, for tagging and question answering, read in several windows. */
+  lengths: { bins: Bin[]; mean: number; max: number; truncated: number }
   skipped: SkippedRow[]
   skipped_count: number
+  /** At most five rows, a cell a column. */
   preview: (string | null)[][]
 }
 
 export interface TrainPlan {
+  task: Task
   train_rows: number
   eval_rows: number
+  /** What the training rows come to once long ones are cut into windows. */
+  train_windows: number
   labels: LabelCount[]
   steps: number
   steps_per_epoch: number
@@ -105,7 +146,8 @@ export interface TrainPlan {
   learning_rate: number
   max_seq_length: number
   eval_source: 'file' | 'held-out'
-  majority_accuracy: number
+  /** What always giving the most frequent label would score; null where a row has not one label. */
+  majority_accuracy: number | null
   skipped: SkippedRow[]
   skipped_count: number
   /** Such as that the classifier starts fresh. */
@@ -141,9 +183,9 @@ export interface ClassScores {
   support: number
 }
 
-export interface Evaluation {
+export interface ClassificationReport {
+  /** Rows; of tagging, words. */
   examples: number
-  loss: number
   accuracy: number
   macro_f1: number
   mcc: number
@@ -151,6 +193,10 @@ export interface Evaluation {
   labels: string[]
   /** [true][predicted] */
   confusion_matrix: number[][]
+}
+
+export interface ClassificationEvaluation extends ClassificationReport {
+  loss: number
   worst: {
     row: number
     text: string
@@ -163,14 +209,95 @@ export interface Evaluation {
   }[]
 }
 
-export interface EvaluationAt {
-  step: number
-  epoch: number
-  evaluation: Evaluation
+export interface MultiLabelEvaluation {
+  examples: number
+  loss: number
+  /** Over all decisions of all labels. */
+  micro: ClassScores
+  macro_f1: number
+  /** Share of the rows with every label right. */
+  subset_accuracy: number
+  per_label: ClassScores[]
+  worst: { row: number; text: string; text_pair: string | null; labels: string[]; predicted: string[]; loss: number }[]
 }
 
+export interface RegressionEvaluation {
+  examples: number
+  /** Mean squared error of the scaled scores. */
+  loss: number
+  /** Null where it is not defined, as where all scores are equal. */
+  pearson: number | null
+  spearman: number | null
+  /** In the unit of the scores. */
+  mse: number
+  mae: number
+  /** True score and prediction of every row. */
+  points: [number, number][]
+  worst: { row: number; text: string; text_pair: string | null; score: number; predicted: number }[]
+}
+
+export interface TaggingEvaluation {
+  loss: number
+  sentences: number
+  /** Word by word. */
+  tags: ClassificationReport
+  /** Null where the labels are plain tags, such as parts of speech. */
+  entities: { micro: ClassScores; macro_f1: number; per_type: ClassScores[] } | null
+  worst: { row: number; words: string[]; labels: string[]; predicted: string[]; loss: number }[]
+}
+
+/** In percent, as the official scripts print them. */
+export interface SquadScores {
+  exact: number
+  f1: number
+  total: number
+}
+
+interface AnsweredEvaluation {
+  /** Above it, `no_answer_score` means "no answer"; null where every question has one. */
+  no_answer_threshold: number | null
+  worst: { row: number; id: string; question: string; context: string; golds: string[]; predicted: string; f1: number }[]
+}
+
+/** Of SQuAD 1.1; where some questions have no answer, of SQuAD 2.0. */
+export type QuestionAnsweringEvaluation =
+  | (AnsweredEvaluation & SquadScores)
+  | (AnsweredEvaluation & {
+    all: SquadScores
+    has_ans: SquadScores | null
+    no_ans: SquadScores | null
+    best_exact: number
+    best_exact_thresh: number
+    best_f1: number
+    best_f1_thresh: number
+    pr_exact_ap: number | null
+    pr_f1_ap: number | null
+    pr_oracle_ap: number | null
+  })
+
+export interface Evaluations {
+  'classification': ClassificationEvaluation
+  'multi-label': MultiLabelEvaluation
+  'regression': RegressionEvaluation
+  'tagging': TaggingEvaluation
+  'question-answering': QuestionAnsweringEvaluation
+}
+
+export interface Score {
+  metric: 'accuracy' | 'micro_f1' | 'pearson' | 'f1'
+  /** The metric's value: the one number that runs are compared by. Higher is better; 1 is perfect. */
+  score: number
+}
+
+/** What `evaluate` gives; `task` tells which numbers there are. */
+export type Evaluation = { [T in Task]: Evaluations[T] & Score & { task: T } }[Task]
+
+/** An evaluation during training. */
+export type EvaluationAt = { [T in Task]: Score & { task: T; step: number; epoch: number; evaluation: Evaluations[T] } }[Task]
+
 export interface FinetuneOptions extends ColumnOptions {
-  task?: 'classification'
+  /** What the file looks like, where it is clear. */
+  task?: Task
   /** Needed unless `resume` is true. */
   train?: Table
   /** Held-out rows; without them a share of `train` is held out (`evalFraction`). */
@@ -181,6 +308,14 @@ export interface FinetuneOptions extends ColumnOptions {
   accumulate?: number
   learningRate?: number
   maxSeqLength?: number
+  /** Of a long context: from the start of one window to the next, in tokens. */
+  docStride?: number
+  /** Tokens of a question; the rest of it is cut off. */
+  maxQueryLength?: number
+  /** Of question answering: transformers' head, or that of google-research/electra, which transformers has no class for. */
+  qaHead?: 'huggingface' | 'original'
+  /** Learns from every pair a second time, its texts exchanged. */
+  doublePairs?: boolean
   seed?: number
   /** Share of the steps over which the learning rate rises. */
   warmup?: number
@@ -197,10 +332,23 @@ export interface FinetuneOptions extends ColumnOptions {
   evalFraction?: number
   /** Steps between two evaluations; once an epoch by default. */
   evalEvery?: number
+  /** Keeps the weights of the best evaluation instead of the last. */
+  keepBest?: boolean
+  /** Ends after so many evaluations in a row without a better score. */
+  patience?: number
   /** Steps between two readings of the loss. */
   readEvery?: number
-  /** Goes on with the run that was stopped. */
+  /** Goes on with the run that was stopped, or with the saved one that `Electra.resume` loaded. */
   resume?: boolean
+  /**
+   * Saves the run in this browser every so many steps, and when it pauses or stops; 'auto' chooses by the clock. There is
+   * one saved run a site: the first checkpoint of another run replaces it, and the end of the run removes it.
+   */
+  checkpointEvery?: number | 'auto'
+  /** What `Electra.savedRun` calls the run; the name of the file otherwise. */
+  title?: string
+  /** Kept with the saved run: anything that JSON can hold. */
+  about?: unknown
   /** Stops the run within one step; the promise then resolves with `stopped: true`. */
   signal?: AbortSignal
   onPlan?: (plan: TrainPlan) => void
@@ -208,26 +356,98 @@ export interface FinetuneOptions extends ColumnOptions {
   /** The first comes before training, the last at the end. */
   onEvaluation?: (evaluation: EvaluationAt) => void
   onEvaluating?: (progress: { done: number; total: number }) => void
+  onCheckpoint?: (checkpoint: { step: number; bytes: number }) => void
+  /** The run cannot be saved, and why; called at most once a cause. Training goes on. */
+  onUnsaved?: (error: ElectraError) => void
 }
 
-/** Of the whole run, also when it was stopped and resumed. */
-export interface FinetuneResult {
+/** What a run has told so far, also before it was stopped and resumed. */
+export interface RunHistory {
   plan: TrainPlan
   losses: Loss[]
   evaluations: EvaluationAt[]
   steps: number
-  stopped: boolean
   /** Time at work, without pauses. */
   seconds: number
 }
 
-export type Input = string | { text: string; text_pair?: string }
+export interface FinetuneResult extends RunHistory {
+  stopped: boolean
+}
 
-export interface Prediction {
+/** The run that is saved in this browser. */
+export interface SavedRun {
+  title: string
+  about: unknown
+  task: Task
+  /** Steps done when it was saved. */
+  step: number
+  steps: number
+  /** When it was saved, in ISO 8601. */
+  time: string
+  device: { kind: DeviceKind; name: string }
+  wish: DeviceWish
+  /** It is going on now, here or in another tab. */
+  active: boolean
+}
+
+/** A text or a pair of texts; words for a tagger, which cuts a plain text at white space; a question about a text. */
+export type Input = string | { text: string; text_pair?: string } | { words: string[] } | { question: string; context: string }
+
+export interface ClassificationPrediction {
   label: string
   score: number
   scores: Record<string, number>
   logits?: number[]
+}
+
+export interface MultiLabelPrediction {
+  /** Those that are likelier than not. */
+  labels: string[]
+  scores: Record<string, number>
+}
+
+export interface RegressionPrediction {
+  value: number
+}
+
+export interface TaggingPrediction {
+  words: string[]
+  labels: string[]
+  /** Probability of each label. */
+  scores: number[]
+}
+
+export interface AnswerCandidate {
+  text: string
+  /** Where it stands in the context, in code points. */
+  start: number
+  end: number
+  score: number
+  /** Among the candidates. */
+  probability: number
+}
+
+export interface QuestionAnsweringPrediction {
+  id: string
+  /** May be empty where the model was trained on questions without an answer. */
+  answer: string
+  start: number
+  end: number
+  /** Probability among the candidates. */
+  score: number
+  no_answer_score: number
+  n_best: AnswerCandidate[]
+}
+
+/** Which one depends on the model's task, `info.task`. */
+export type Prediction = ClassificationPrediction | MultiLabelPrediction | RegressionPrediction | TaggingPrediction | QuestionAnsweringPrediction
+
+export interface PredictOptions {
+  /** With the raw outputs, where the task has them. */
+  logits?: boolean
+  /** At most so many scores or candidates an input. */
+  topK?: number
 }
 
 export interface Detection {
@@ -236,6 +456,12 @@ export interface Detection {
   offsets: [number, number][]
   /** Probability that each token replaced the original. */
   replaced: number[]
+}
+
+export interface Filling {
+  tokens: string[]
+  /** The candidates of each [MASK], the likeliest first. */
+  predictions: { token: string; score: number }[][]
 }
 
 export class ElectraError extends Error {
@@ -249,16 +475,21 @@ export class ElectraError extends Error {
 export class Model {
   private constructor()
   readonly info: ModelInfo
-  inspect(data: Table, options?: ColumnOptions & { maxSeqLength?: number }): Promise<Inspection>
+  /** The run as it stood when it last stopped or, after `Electra.resume`, when it was saved; null where there was none. */
+  readonly run: (RunHistory & { title: string; about: unknown }) | null
+  inspect(data: Table, options?: ColumnOptions & { task?: Task; maxSeqLength?: number }): Promise<Inspection>
   finetune(options: FinetuneOptions): Promise<FinetuneResult>
   /** False where no run was going on. */
   pause(): Promise<boolean>
   resume(): Promise<boolean>
-  evaluate(data: Table, options?: ColumnOptions & { batchSize?: number; maxSeqLength?: number }): Promise<Evaluation>
-  predict(inputs: Input[], options?: { logits?: boolean }): Promise<Prediction[]>
-  predict(input: Input, options?: { logits?: boolean }): Promise<Prediction>
+  evaluate(data: Table, options?: ColumnOptions & { batchSize?: number; maxSeqLength?: number; docStride?: number; maxQueryLength?: number }): Promise<Evaluation>
+  predict<P extends Prediction = Prediction>(inputs: Input[], options?: PredictOptions): Promise<P[]>
+  predict<P extends Prediction = Prediction>(input: Input, options?: PredictOptions): Promise<P>
   detect(texts: string[]): Promise<Detection[]>
   detect(text: string): Promise<Detection>
+  /** Each text holds one [MASK] or more. */
+  fill(texts: string[], options?: { topK?: number }): Promise<Filling[]>
+  fill(text: string, options?: { topK?: number }): Promise<Filling>
   export(): Promise<Blob>
   exportFiles(): Promise<Record<string, Uint8Array>>
   dispose(): void
@@ -267,4 +498,9 @@ export class Model {
 export const Electra: {
   load(source: ModelSource, options?: LoadOptions): Promise<Model>
   devices(): Promise<Machine>
+  /** Null where no run is saved. Rejects where the saved run is damaged or of another version. */
+  savedRun(): Promise<SavedRun | null>
+  /** On the device the run was started on, unless another is named. */
+  resume(options?: LoadOptions): Promise<Model>
+  forgetRun(): Promise<void>
 }

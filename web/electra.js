@@ -6,14 +6,20 @@
 //   await model.finetune({ train: [{ text: 'Lovely.', label: 'good' }, ...], epochs: 4 })
 //   await model.predict(['What a day!'])
 
+import { forgetRun, savedRun } from './checkpoints.js'
 import { describeSource, fetchOrExplain } from './source.js'
 
 const WORKER = new URL('./worker.js', import.meta.url).href
+const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn', 'labelColumns']
 const SETTINGS = [
-  'task', 'textColumn', 'pairColumn', 'labelColumn', 'epochs', 'batchSize', 'accumulate', 'learningRate', 'maxSeqLength', 'seed', 'warmup',
-  'schedule', 'weightDecay', 'layerwiseDecay', 'layerwiseGap', 'biasCorrection', 'dropout', 'freeze', 'evalFraction', 'evalEvery', 'readEvery',
+  'task', ...COLUMNS, 'epochs', 'batchSize', 'accumulate', 'learningRate', 'maxSeqLength', 'docStride', 'maxQueryLength', 'qaHead', 'doublePairs', 'seed',
+  'warmup', 'schedule', 'weightDecay', 'layerwiseDecay', 'layerwiseGap', 'biasCorrection', 'dropout', 'freeze', 'evalFraction', 'evalEvery',
+  'keepBest', 'patience', 'readEvery',
 ]
-const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn']
+// The listeners of `finetune` and the events that they hear.
+const LISTENERS = {
+  onPlan: 'plan', onStep: 'step', onEvaluating: 'evaluating', onEvaluation: 'evaluation', onCheckpoint: 'checkpoint', onUnsaved: 'unsaved',
+}
 
 // What relative addresses are relative to; a page's worker may use this library, too.
 const BASE = globalThis.document?.baseURI ?? globalThis.location.href
@@ -32,7 +38,7 @@ export class ElectraError extends Error {
   }
 }
 
-/** The door: `Electra.load`, `Electra.devices`. */
+/** The door: `Electra.load`, `Electra.devices`, and the run that is saved in this browser. */
 export const Electra = {
   /**
    * Loads a model and the engine.
@@ -42,14 +48,28 @@ export const Electra = {
    * @returns {Promise<Model>}
    */
   async load(source, { device = 'auto', onProgress = () => {}, signal } = {}) {
-    const described = describe(source)
-    signal?.throwIfAborted()
-    const first = await tryLoad(described, { device }, onProgress, signal)
-    if (first.model) return first.model
-    // A GPU that failed may have left the engine in any state, so the CPU starts in a fresh worker.
-    const reason = `WebGPU is here but failed its self-test (${first.error.message}). So the CPU does the work.`
-    const second = await tryLoad(described, { device: 'cpu', reason, wish: device }, onProgress, signal)
-    return second.model
+    return load(describe(source), { device, onProgress, signal })
+  },
+
+  /**
+   * Loads the run that `finetune({ checkpointEvery })` saved, on the device it ran on or on another. `model.run` tells how
+   * far it went; `model.finetune({ resume: true })` goes on exactly there.
+   * @param options as of `load`
+   * @returns {Promise<Model>}
+   */
+  async resume({ device, onProgress = () => {}, signal } = {}) {
+    const saved = await this.savedRun()
+    return load({ saved: true }, { device: device ?? saved?.wish ?? 'auto', onProgress, signal })
+  },
+
+  /** The run that is saved in this browser, or null: title, step, steps, when, device. Throws where it cannot be continued. */
+  async savedRun() {
+    return inOurWords(savedRun())
+  },
+
+  /** Removes the saved run, also one that is damaged. */
+  async forgetRun() {
+    return inOurWords(forgetRun())
   },
 
   /** What this machine offers, and which device 'auto' takes and why. */
@@ -69,6 +89,20 @@ function describe(source) {
   } catch (error) {
     throw fromMessage(error.message)
   }
+}
+
+async function load(source, { device, onProgress, signal }) {
+  signal?.throwIfAborted()
+  const first = await tryLoad(source, { device }, onProgress, signal)
+  if (first.model) return first.model
+  // A GPU that failed may have left the engine in any state, so the CPU starts in a fresh worker.
+  const reason = `WebGPU is here but failed its self-test (${first.error.message}). So the CPU does the work.`
+  const second = await tryLoad(source, { device: 'cpu', reason, wish: device }, onProgress, signal)
+  return second.model
+}
+
+async function inOurWords(promise) {
+  return promise.catch(error => { throw fromMessage(error.message) })
 }
 
 /** A model, or the error after which the CPU should be tried; any other failure is thrown. */
@@ -95,18 +129,24 @@ async function tryLoad(source, { device, reason, wish = device }, onProgress, si
   }
 }
 
-/** A loaded model. Only `Electra.load` makes one. */
+/** A loaded model. Only `Electra.load` and `Electra.resume` make one. */
 export class Model {
   #engine
   #device
   #info
-  #history = null
   #running = false
+  #run
 
-  constructor(engine, { info, device }) {
+  constructor(engine, { info, device, run = null }) {
     this.#engine = engine
     this.#info = info
     this.#device = device
+    this.#run = run
+  }
+
+  /** The run as it was when it last stopped, or when it was saved: title, about, plan, losses, evaluations, steps, seconds; null before. */
+  get run() {
+    return this.#run
   }
 
   /** The device and why it was taken; architecture, parameters, labels, and what the model can do. */
@@ -114,36 +154,36 @@ export class Model {
     return { ...this.#info, device: this.#device }
   }
 
-  /** Looks at labelled data without training: columns, label counts, lengths, rows that cannot be used. */
-  async inspect(data, { maxSeqLength = 128, ...columns } = {}) {
-    checkNames(columns, COLUMNS)
-    const { textColumn: text, pairColumn: pair, labelColumn: label } = columns
-    const table = await readTable(data, 'data')
-    return this.#engine.request('inspect', { data: table, columns: defined({ text, pair, label }), maxSeqLength })
+  /** Looks at labelled data without training: its task, columns, label counts, lengths, rows that cannot be used. */
+  async inspect(data, { maxSeqLength = 128, ...reading } = {}) {
+    checkNames(reading, ['task', ...COLUMNS])
+    return this.#engine.request('inspect', { data: await readTable(data, 'data'), options: defined(reading), maxSeqLength })
   }
 
   /**
    * Fine-tunes the model. Resolves when the run has ended or was stopped by `signal`; a stopped model stays usable,
-   * and `finetune({ resume: true })` goes on exactly where it stopped.
+   * and `finetune({ resume: true })` goes on exactly where it stopped. With `checkpointEvery` (steps, or 'auto') the run is
+   * saved in this browser as it goes, under `title`; `about` (anything JSON can hold) is kept with it.
    */
-  async finetune({ train, eval: held, resume = false, signal, onStep, onPlan, onEvaluation, onEvaluating, ...settings } = {}) {
+  async finetune({ train, eval: held, resume = false, signal, checkpointEvery, title, about, ...options } = {}) {
     if (this.#running) throw fromMessage('finetune: a run is going on\n  Stop it first.')
-    checkNames(settings, SETTINGS)
+    const [settings, listeners] = partListeners(options)
+    checkNames(settings, [...SETTINGS, ...Object.keys(LISTENERS), 'train', 'eval', 'resume', 'signal', 'checkpointEvery', 'title', 'about'])
+    checkInterval(checkpointEvery)
     if (!resume && train === undefined) throw fromMessage('finetune: no training data\n  Give `train`: an array of objects, a File or an address.')
     this.#running = true
     const stop = () => this.#engine.request('stop').catch(() => {})
     try {
       const tables = resume ? {} : { train: await readTable(train, 'train'), evaluation: held && await readTable(held, 'eval') }
-      if (!resume) this.#history = newHistory()
-      const listeners = { step: onStep, plan: onPlan, evaluation: onEvaluation, evaluating: onEvaluating }
-      const run = this.#engine.request('finetune', { ...tables, options: defined(settings), again: resume }, {
-        onEvent: event => record(this.#history, event, listeners),
-      })
+      const checkpoints = defined({ every: checkpointEvery, title, about })
+      const run = this.#engine.request('finetune', { ...tables, options: defined(settings), again: resume, checkpoints }, { onEvent: event => tell(event, listeners) })
       signal?.addEventListener('abort', stop)
       if (signal?.aborted) stop()
-      const { stopped, info } = await run
+      const { stopped, info, run: told } = await run
       this.#info = info
-      return { ...this.#history, stopped }
+      this.#run = told
+      const { plan, losses, evaluations, steps, seconds } = told
+      return { plan, losses, evaluations, steps, seconds, stopped }
     } finally {
       signal?.removeEventListener('abort', stop)
       this.#running = false
@@ -160,21 +200,27 @@ export class Model {
     return this.#engine.request('resume')
   }
 
-  /** Accuracy, F1, MCC, confusion matrix and worst rows of the fine-tuned model on labelled data. */
+  /** Scores the fine-tuned model on labelled data: the numbers of its task, and the examples it is most wrong about. */
   async evaluate(data, options = {}) {
-    checkNames(options, [...COLUMNS, 'batchSize', 'maxSeqLength'])
+    checkNames(options, [...COLUMNS, 'batchSize', 'maxSeqLength', 'docStride', 'maxQueryLength'])
     return this.#engine.request('evaluate', { data: await readTable(data, 'data'), options: defined(options) })
   }
 
-  /** The label of each input with its probability; an input is a text or { text, text_pair }. */
-  async predict(inputs, { logits = false } = {}) {
-    const all = await this.#engine.request('predict', { inputs: [inputs].flat(), options: { logits } })
+  /** What the fine-tuned model makes of each input: a text, { text, text_pair }, { words } or { question, context }. */
+  async predict(inputs, { logits = false, topK } = {}) {
+    const all = await this.#engine.request('predict', { inputs: [inputs].flat(), options: defined({ logits, topK }) })
     return Array.isArray(inputs) ? all : all[0]
   }
 
   /** For each token of each text, the probability that it replaced the original. */
   async detect(texts) {
     const all = await this.#engine.request('detect', { texts: [texts].flat() })
+    return Array.isArray(texts) ? all : all[0]
+  }
+
+  /** For each [MASK] of each text, what a generator would put there, the likeliest first. */
+  async fill(texts, { topK } = {}) {
+    const all = await this.#engine.request('fill', { texts: [texts].flat(), options: defined({ topK }) })
     return Array.isArray(texts) ? all : all[0]
   }
 
@@ -245,21 +291,23 @@ class Engine {
   }
 }
 
-function newHistory() {
-  return { plan: null, losses: [], evaluations: [], steps: 0, seconds: 0 }
+/** The listeners among the options, and the rest. */
+function partListeners(options) {
+  const isListener = ([name]) => name in LISTENERS
+  const [listeners, settings] = [true, false].map(wanted => Object.fromEntries(Object.entries(options).filter(entry => isListener(entry) === wanted)))
+  return [settings, listeners]
 }
 
-/** Keeps what the run tells and passes it on. */
-function record(history, { event, milliseconds = 0, ...progress }, listeners) {
-  history.seconds += milliseconds / 1000
-  if (event === 'plan') history.plan = progress.plan
-  if (event === 'step') {
-    history.steps = progress.step
-    history.losses.push(...progress.losses)
-  }
-  if (event === 'evaluation') history.evaluations.push(progress)
-  const told = event === 'plan' ? progress.plan : event === 'step' ? { ...progress, milliseconds } : progress
-  listeners[event]?.(told)
+/** Hands an event of a run to the one who listens for it. */
+function tell({ event, ...progress }, listeners) {
+  const name = Object.keys(LISTENERS).find(name => LISTENERS[name] === event)
+  const told = event === 'plan' ? progress.plan : event === 'unsaved' ? new ElectraError(progress.problem) : progress
+  listeners[name]?.(told)
+}
+
+function checkInterval(every) {
+  if (every === undefined || every === 'auto' || (Number.isInteger(every) && every > 0)) return
+  throw fromMessage('checkpointEvery: not a number of steps\n  Give a whole number from 1, or \'auto\'.')
 }
 
 /** Any form of labelled data as { name, bytes }. */
@@ -271,7 +319,7 @@ async function readTable(data, what) {
     const lines = data.map(row => JSON.stringify(row)).join('\n')
     return { name: `${what}.jsonl`, bytes: new TextEncoder().encode(lines) }
   }
-  throw fromMessage(`${what}: not labelled data\n  Give an array of objects such as { text, label }, a File or an address.`)
+  throw fromMessage(`${what}: not labelled data\n  Give an array of objects such as { text, label } or { words, labels }, a File or an address.`)
 }
 
 async function readTableAt(url) {

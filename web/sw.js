@@ -4,8 +4,12 @@
 // build.sh writes a hash of the whole site here, so that every build has a cache of its own.
 const CACHE = 'electra-page-__BUILD__'
 const SHELL = [
-  './', 'style.css', 'favicon.svg', 'electra.js', 'source.js', 'device.js', 'worker.js', 'wasm/electra_wasm.js', 'samples/index.json',
-  ...['main', 'about', 'chart', 'detect', 'dom', 'finetune', 'format', 'model', 'results', 'run', 'samples'].map(name => `app/${name}.js`),
+  './', 'style.css', 'favicon.svg', 'electra.js', 'checkpoints.js', 'source.js', 'device.js', 'worker.js', 'wasm/electra_wasm.js', 'samples/index.json',
+  ...[
+    'main', 'about', 'address', 'chart', 'detect', 'dom', 'fill', 'finetune', 'format', 'history', 'inspection', 'marks', 'model', 'results', 'run',
+    'samples', 'saved', 'settings', 'tasks', 'tryit', 'results/parts', 'results/classification', 'results/multi-label', 'results/regression',
+    'results/tagging', 'results/question-answering',
+  ].map(name => `app/${name}.js`),
 ]
 
 self.addEventListener('install', event => {

@@ -1,14 +1,21 @@
 // Owns the Session: the engine, its model and its training run. One request {id, type, data} gets exactly one
 // reply {id, ok, result | error}; progress goes out between as {event, id, ...}.
 
+import { finishRun, holdRun, readRun, writeRun } from './checkpoints.js'
 import { chooseDevice, describeMachine } from './device.js'
 import { countBytes, fetchOrExplain, readSource } from './source.js'
 
 const GLUE = new URL('./wasm/electra_wasm.js', import.meta.url).href
 const ENGINE = new URL('./wasm/electra_wasm_bg.wasm', import.meta.url).href
 const PROGRESS_INTERVAL = 50
+// 'auto' checkpoints: so often, and never more than a twentieth of the time.
+const CHECKPOINT_INTERVAL = 10_000
+const CHECKPOINT_SHARE = 20
 
 let session = null
+// The model's files as they came, kept for checkpoints; blobs, which the browser may hold elsewhere than in memory.
+let modelFiles = null
+let chosenDevice = null
 let run = null
 let death = null
 let panic = ''
@@ -48,7 +55,7 @@ function handle(id, type, data) {
   switch (type) {
     case 'devices': return describeMachine()
     case 'load': return load(id, data)
-    case 'inspect': return alone(() => session.inspect(data.data, data.columns, data.maxSeqLength))
+    case 'inspect': return alone(() => session.inspect(data.data, data.options, data.maxSeqLength))
     case 'finetune': return finetune(id, data)
     case 'pause': return pause()
     case 'resume': return resume()
@@ -56,6 +63,7 @@ function handle(id, type, data) {
     case 'evaluate': return alone(() => session.evaluate(data.data, data.options))
     case 'predict': return alone(() => session.predict(data.inputs, data.options))
     case 'detect': return alone(() => session.detect(data.texts))
+    case 'fill': return alone(() => session.fill(data.texts, data.options))
     case 'export_files': return alone(() => session.export_files())
     case 'export_zip': return alone(() => session.export_zip())
     default: throw new Error(`The worker knows no request "${type}".`)
@@ -76,16 +84,22 @@ function alone(call) {
 // ---- load
 
 async function load(id, { source, device: wanted, wish, reason, engine }) {
+  const saved = source.saved && await readRun()
   const chosen = await chooseDevice(wanted)
   const device = { kind: chosen.kind, name: chosen.name, software: chosen.software, reason: reason ?? chosen.reason, limits: chosen.limits, features: chosen.features, wish }
-  const onBytes = tally(id, [!engine && /\.wasm$/, !source.files && /\.(safetensors|zip)$/i].filter(Boolean))
-  const [{ Session, module }, files] = await Promise.all([loadEngine(engine, onBytes), readSource(source, onBytes)])
+  const onBytes = tally(id, [!engine && /\.wasm$/, source.url || source.repo ? /\.(safetensors|zip)$/i : null].filter(Boolean))
+  const [{ Session, module }, files] = await Promise.all([loadEngine(engine, onBytes), saved ? filesOf(saved) : readSource(source, onBytes)])
   emit(id, { event: 'loading', stage: device.kind === 'webgpu' ? 'self-test' : 'start' })
   const made = await createSession(Session, device.kind)
   emit(id, { event: 'loading', stage: 'model' })
   await made.load(files)
+  const restored = saved && await restore(made, saved)
   session = made
-  return { info: made.info(), device: { ...device, self_test: made.self_test() }, engine: module }
+  run = restored
+  modelFiles = Object.fromEntries(Object.entries(files).map(([name, bytes]) => [name, new Blob([bytes])]))
+  device.self_test = made.self_test()
+  chosenDevice = { kind: device.kind, name: device.name, wish }
+  return { info: made.info(), device, engine: module, run: run && tellRun(run) }
 }
 
 async function loadEngine(engine, onBytes) {
@@ -139,34 +153,154 @@ function tally(id, awaited) {
 
 // ---- training
 
-async function finetune(id, { options, train, evaluation, again }) {
+async function finetune(id, { options, train, evaluation, again, checkpoints }) {
   if (run?.active) throw new Error('A training run is going on.\n  Stop it first.')
   if (again && (!run || run.done)) throw new Error('There is no training run to resume.\n  Start one first.')
-  const mine = run = { active: true, stopped: false, paused: null, done: false }
+  const mine = run = { ...(again ? run : newRun({ options, train, evaluation })), ...checkpoints, active: true, stopped: false, paused: null }
   try {
-    if (!again) emit(id, { event: 'plan', plan: await alone(() => session.start(options, train, evaluation)) })
+    if (!again) tell(id, mine, { event: 'plan', plan: await alone(() => session.start(options, train, evaluation)) })
+    if (mine.every) await hold(id, mine)
     await advance(id, mine)
+    await (mine.done ? finish(mine) : keep(id, mine))
   } catch (error) {
     // What failed to start, or in the middle of a step, cannot go on from there.
     run = null
     throw error
   } finally {
     mine.active = false
+    mine.release?.()
+    mine.release = null
   }
-  return { stopped: !mine.done, info: session.info() }
+  return { stopped: !mine.done, info: session.info(), run: tellRun(mine) }
+}
+
+function tellRun({ job, title, about, history }) {
+  return { title: title ?? job.train.name, about: about ?? null, ...history }
+}
+
+function newRun(job) {
+  return { id: null, job, done: false, history: { plan: null, losses: [], evaluations: [], steps: 0, seconds: 0 }, kept: { step: 0, at: performance.now(), cost: 0 } }
 }
 
 async function advance(id, mine) {
   while (!mine.done) {
-    await mine.paused?.until
+    if (mine.paused) {
+      await keep(id, mine)
+      await mine.paused?.until
+    }
     if (mine.stopped) return
     const started = performance.now()
     const progress = await alone(() => session.advance())
     mine.done = progress.event === 'done'
-    emit(id, { ...progress, milliseconds: performance.now() - started })
+    tell(id, mine, { ...progress, milliseconds: performance.now() - started })
+    if (isDue(mine, progress)) await keep(id, mine)
     await macrotask()
   }
 }
+
+/** Keeps what the run says, and passes it on. */
+function tell(id, { history }, { milliseconds = 0, ...progress }) {
+  const { event, ...rest } = progress
+  history.seconds += milliseconds / 1000
+  if (event === 'plan') history.plan = progress.plan
+  if (event === 'step') {
+    history.steps = progress.step
+    history.losses.push(...progress.losses)
+    progress.milliseconds = milliseconds
+  }
+  if (event === 'evaluation') {
+    progress.task = history.plan.task
+    history.evaluations.push({ task: history.plan.task, ...rest })
+  }
+  emit(id, progress)
+}
+
+// ---- checkpoints of the run
+
+/** Takes the one place for runs, or says once why this run is not saved. */
+async function hold(id, mine) {
+  try {
+    mine.release = await holdRun()
+    if (!mine.release) throw new Error('Another tab is saving its run, so this one is not saved.\n  Training goes on; download the model before you leave.')
+    mine.id ??= crypto.randomUUID()
+  } catch (error) {
+    mine.release = null
+    emit(id, { event: 'unsaved', problem: describeError(error) })
+  }
+}
+
+/** Checkpoints are made where no loss waits to be read, so that what is kept of the losses is whole. */
+function isDue({ every, kept, release, history }, { event, losses }) {
+  if (!release || event !== 'step' || !losses.length) return false
+  if (every !== 'auto') return history.steps - kept.step >= every
+  return performance.now() - kept.at >= Math.max(CHECKPOINT_INTERVAL, CHECKPOINT_SHARE * kept.cost)
+}
+
+/** Writes a checkpoint, where there is a place and something new. What goes wrong is said once; training goes on. */
+async function keep(id, mine) {
+  const { history, kept } = mine
+  if (!mine.release || kept.step === history.steps) return
+  const started = performance.now()
+  try {
+    const state = await alone(() => session.save_state())
+    const bytes = await writeRun(describeRun(mine), { state, 'history.json': new TextEncoder().encode(JSON.stringify(history)) })
+    kept.step = history.steps
+    emit(id, { event: 'checkpoint', step: history.steps, bytes })
+  } catch (error) {
+    if (death || error instanceof WebAssembly.RuntimeError) throw error
+    if (!kept.failed) emit(id, { event: 'unsaved', problem: describeError(explainUnsaved(error)) })
+    kept.failed = true
+  }
+  kept.at = performance.now()
+  kept.cost = kept.at - started
+}
+
+function explainUnsaved(error) {
+  const advice = 'Training goes on; download the model before you leave.'
+  if (error?.name === 'QuotaExceededError') return new Error(`The browser has no room to save the run.\n  ${advice}`)
+  return new Error(`The run could not be saved (${error?.message ?? error}).\n  ${advice}`)
+}
+
+function describeRun({ id, job: { options, train, evaluation }, every, title, about, history }) {
+  const { plan, steps } = history
+  const model = Object.entries(modelFiles).map(([name, blob]) => [`model/${name}`, blob])
+  return {
+    id,
+    job: {
+      about: { options, every, train: train.name, evaluation: evaluation?.name ?? null },
+      files: { train: train.bytes, ...(evaluation && { evaluation: evaluation.bytes }), ...Object.fromEntries(model) },
+    },
+    summary: {
+      title: title ?? train.name, about: about ?? null, task: plan.task, step: steps, steps: plan.steps, time: new Date().toISOString(),
+      device: { kind: chosenDevice.kind, name: chosenDevice.name }, wish: chosenDevice.wish,
+    },
+  }
+}
+
+async function finish(mine) {
+  // What cannot be removed now is replaced by the next run.
+  if (mine.release) await finishRun(mine.id).catch(() => {})
+}
+
+function filesOf({ files }) {
+  const model = Object.entries(files).filter(([name]) => name.startsWith('model/'))
+  return Object.fromEntries(model.map(([name, bytes]) => [name.slice('model/'.length), bytes]))
+}
+
+/** The saved run in a Session that holds its model. */
+async function restore(made, { id, summary: { title, about }, about: { options, every, train, evaluation }, files, parts }) {
+  const job = {
+    options,
+    train: { name: train, bytes: files.train },
+    evaluation: evaluation === null ? undefined : { name: evaluation, bytes: files.evaluation },
+  }
+  await made.restore(options, job.train, job.evaluation, parts.state)
+  const history = JSON.parse(new TextDecoder().decode(parts['history.json']))
+  const kept = { step: history.steps, at: performance.now(), cost: 0 }
+  return { ...newRun(job), id, every, title, about, history, kept }
+}
+
+// ---- stop and pause
 
 function stop() {
   if (!run?.active) return false

@@ -1,28 +1,7 @@
 // The page as a person uses it: by mouse and keyboard, with own files, good and bad, wide and narrow.
 
 import { join } from 'node:path'
-import { AxeBuilder } from '@axe-core/playwright'
-import { CSV, expect, openPage, ROWS, SHOTS, test } from './site.mjs'
-
-async function dropFile(page, name, content) {
-  const transfer = await page.evaluateHandle(({ name, bytes }) => {
-    const transfer = new DataTransfer()
-    transfer.items.add(new File([new Uint8Array(bytes)], name))
-    return transfer
-  }, { name, bytes: [...Buffer.from(content)] })
-  await page.dispatchEvent('#drop', 'drop', { dataTransfer: transfer })
-}
-
-async function expectAccessible(page) {
-  const { violations } = await new AxeBuilder({ page }).analyze()
-  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
-  expect(serious.map(({ id, nodes }) => `${id}: ${nodes.map(node => node.target).join(', ')}`)).toEqual([])
-}
-
-async function fillSettings(page, settings) {
-  await page.locator('#advanced').evaluate(details => { details.open = true })
-  for (const [id, value] of Object.entries(settings)) await page.fill(`#${id}`, String(value))
-}
+import { CSV, dropFile, expect, expectAccessible, fillSettings, openPage, ROWS, SHOTS, test } from './site.mjs'
 
 test('detect shows a number for each token', async ({ page, site }) => {
   await openPage(page, site)
@@ -129,7 +108,7 @@ test('bad files are refused in words, and a good one works afterwards', async ({
   await page.click('#paste-open')
   await page.fill('#paste-text', CSV)
   await page.click('#paste-use')
-  await expect(page.locator('#columns-line')).toContainText(`${ROWS.length} rows`)
+  await expect(page.locator('#columns-title')).toHaveText(`Classification: ${ROWS.length} rows, 2 labels`)
   await expect(page.locator('#train')).toBeEnabled()
   await page.fill('#epochs', '-1')
   await page.click('#train')

@@ -1,7 +1,9 @@
 // What all specs share: the built site on a local server, a page that must stay free of errors, and the
 // hooks that make a machine look different from what it is. The product has no switches for tests.
 
-import { join, resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { basename, join, resolve } from 'node:path'
+import { AxeBuilder } from '@axe-core/playwright'
 import { test as base, expect } from '@playwright/test'
 import { startServer } from './server.mjs'
 
@@ -36,18 +38,32 @@ export const test = base.extend({
     expect(errors.filter(text => !tolerated?.test(text)), 'errors on the console').toEqual([])
   },
   // An empty page beside the library, as another site would have it.
-  blank: async ({ page, site }, use) => {
-    await page.route(`${site}blank.html`, route => route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>blank</title>' }))
-    await page.goto(`${site}blank.html`)
-    await use(page)
-  },
+  blank: async ({ page, site }, use) => use(await openBlank(page, site)),
 })
+
+/** An empty page of the site. */
+export async function openBlank(page, site) {
+  await page.route(`${site}blank.html`, route => route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>blank</title>' }))
+  await page.goto(`${site}blank.html`)
+  return page
+}
 
 /** Puts code in front of the worker's own. */
 export async function patchWorker(page, code) {
   await page.route('**/worker.js', async route => {
     const response = await route.fetch()
     await route.fulfill({ response, body: `${code}\n${await response.text()}` })
+  })
+}
+
+/** Serves a small random generator in a folder of the site: that of the parity tests, with a vocabulary of as many tokens. */
+export async function serveGenerator(page, folder) {
+  const files = join(import.meta.dirname, '../fixtures/parity/model_masked_lm_same_size')
+  const words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'the', '.', ...Array.from({ length: 63 }, (_, index) => `word${index}`)]
+  await page.route(`${folder}*`, route => {
+    const name = basename(new URL(route.request().url()).pathname)
+    if (name === 'vocab.txt') return route.fulfill({ body: words.join('\n') })
+    return existsSync(join(files, name)) ? route.fulfill({ path: join(files, name) }) : route.fulfill({ status: 404 })
   })
 }
 
@@ -67,4 +83,27 @@ export const REAL_GPU = `
 export async function openPage(page, site, hash = '') {
   await page.goto(site + hash)
   await expect(page.locator('#model-button')).toHaveAttribute('data-state', /cpu|webgpu|problem/)
+}
+
+/** Drops a file on the page, as from a folder. */
+export async function dropFile(page, name, content) {
+  const transfer = await page.evaluateHandle(({ name, bytes }) => {
+    const transfer = new DataTransfer()
+    transfer.items.add(new File([new Uint8Array(bytes)], name))
+    return transfer
+  }, { name, bytes: [...Buffer.from(content)] })
+  await page.dispatchEvent('#drop', 'drop', { dataTransfer: transfer })
+}
+
+/** Nothing on the page is a serious obstacle by the rules of axe. */
+export async function expectAccessible(page) {
+  const { violations } = await new AxeBuilder({ page }).analyze()
+  const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical')
+  expect(serious.map(({ id, nodes }) => `${id}: ${nodes.map(node => node.target).join(', ')}`)).toEqual([])
+}
+
+/** Writes into the fields of the form by their ids. */
+export async function fillSettings(page, settings) {
+  await page.locator('#advanced').evaluate(details => { details.open = true })
+  for (const [id, value] of Object.entries(settings)) await page.fill(`#${id}`, String(value))
 }

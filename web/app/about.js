@@ -2,6 +2,7 @@
 
 import { at, make } from './dom.js'
 import { count, plural } from './format.js'
+import { TASKS } from './tasks.js'
 
 const LIMIT_NAMES = {
   maxBufferSize: 'largest buffer',
@@ -29,6 +30,7 @@ function describe(info) {
     ['Model', `${info.architecture}${info.untrained ? ' (untrained)' : ''}`],
     ['Size', `${count(info.parameters)} parameters in ${plural(config.num_hidden_layers, 'layer')} of width ${config.hidden_size}, ${plural(config.num_attention_heads, 'head')} each`],
     ['Reads', `up to ${plural(info.max_seq_length, 'token')} of a vocabulary of ${count(config.vocab_size)}`],
+    ['Task', info.task && TASKS[info.task].name],
     ['Labels', info.labels?.join(', ')],
     ['Notes', info.notes.join(' ')],
   ].filter(([, value]) => value)

@@ -1,23 +1,26 @@
-// A small line chart in SVG: thin raw line, smoothed line, dots, a baseline, and a readout under the pointer.
-// The drawing is for the eye only; its label carries the gist and a table beside it the numbers.
+// Small charts: a line chart in SVG (thin raw line, smoothed line, dots, a baseline, a readout under the pointer), a
+// scatter plot, bars and histograms. The drawing is for the eye only; its label carries the gist and a table or words
+// beside it the numbers.
 
 import { make } from './dom.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
 const MARGIN = { top: 10, right: 14, bottom: 24, left: 44 }
 const POINTS = 400
+const SCATTER = { size: 400, left: 46, right: 12, top: 12, bottom: 40, dots: 1500 }
 
 /**
  * @param box where the chart goes
- * @param options `height`, `format` of a y value, `readout(step)` the words under the pointer, `output` where they go
- * @returns `{ draw({ raw, smooth, dots, baseline, steps, top, label }) }`; series are [[step, value], ...]
+ * @param options `height`, `readout(step)` the words under the pointer, `output` where they go
+ * @returns `{ draw({ raw, smooth, dots, lines, baseline, steps, low, top, format, label }) }`; series are [[step, value], ...],
+ *   `lines` are several to compare: [{ name, points }]
  */
-export function createChart(box, { height, format, readout, output }) {
+export function createChart(box, { height, readout, output }) {
   const svg = draw('svg', { role: 'img', class: 'plot', height })
   box.replaceChildren(svg)
   let last = null
   const redraw = () => {
-    if (last && box.clientWidth) render(svg, last, { width: box.clientWidth, height, format })
+    if (last && box.clientWidth) render(svg, last, { width: box.clientWidth, height })
   }
   new ResizeObserver(redraw).observe(box)
   svg.addEventListener('pointermove', event => {
@@ -38,30 +41,43 @@ export function createChart(box, { height, format, readout, output }) {
   }
 }
 
-function render(svg, data, { width, height, format }) {
-  const { raw = [], smooth = [], dots = [], baseline, steps, label } = data
-  const highest = data.top ?? Math.max(...raw.map(([, value]) => value), ...dots.map(([, value]) => value), 1e-9)
-  const ticks = niceTicks(highest)
+function render(svg, data, { width, height }) {
+  const { raw = [], smooth = [], dots = [], lines = [], baseline, steps, low = 0, format, label } = data
+  const highest = data.top ?? Math.max(...[raw, dots, ...lines.map(({ points }) => points)].flat().map(([, value]) => value), 1e-9)
+  const ticks = niceTicks(low, highest)
   const top = data.top ?? ticks.at(-1)
   const x = step => MARGIN.left + (width - MARGIN.left - MARGIN.right) * step / Math.max(steps, 1)
-  const y = value => height - MARGIN.bottom - (height - MARGIN.top - MARGIN.bottom) * Math.min(value / top, 1)
+  const y = value => height - MARGIN.bottom - (height - MARGIN.top - MARGIN.bottom) * Math.min(Math.max((value - low) / (top - low), 0), 1)
   const path = points => points.map(([step, value], index) => `${index ? 'L' : 'M'}${x(step).toFixed(1)} ${y(value).toFixed(1)}`).join('')
 
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`)
   svg.setAttribute('aria-label', label)
   svg.replaceChildren(
-    ...ticks.filter(tick => tick <= top).flatMap(tick => [
+    ...ticks.filter(tick => tick >= low && tick <= top).flatMap(tick => [
       draw('line', { class: 'grid', x1: MARGIN.left, x2: width - MARGIN.right, y1: y(tick), y2: y(tick) }),
       write(format(tick), { x: MARGIN.left - 8, y: y(tick) + 4, 'text-anchor': 'end' }),
     ]),
     ...stepTicks(steps, width).map(tick => write(tick.toLocaleString('en'), { x: x(tick), y: height - 6, 'text-anchor': tick === 0 ? 'start' : 'middle' })),
     ...(baseline === undefined ? [] : [draw('line', { class: 'baseline', x1: MARGIN.left, x2: width - MARGIN.right, y1: y(baseline.value), y2: y(baseline.value) }),
-      write(baseline.text, { class: 'note', x: width - MARGIN.right, y: y(baseline.value) - 6, 'text-anchor': 'end' })]),
+      write(baseline.text, { class: 'note', x: width - MARGIN.right, y: besideLine(y(baseline.value), height - MARGIN.bottom), 'text-anchor': 'end' })]),
     draw('path', { class: 'raw', d: path(thin(raw)) }),
     draw('path', { class: 'smooth', d: path(thin(smooth)) }),
     ...(dots.length ? [draw('path', { class: 'smooth', d: path(dots) })] : []),
     ...dots.map(([step, value]) => draw('circle', { class: 'mark', cx: x(step), cy: y(value), r: 3.5 })),
+    ...lines.flatMap(({ name, points }) => compared(name, points.map(([step, value]) => [x(step), y(value)]), path(thin(points)))),
   )
+}
+
+/** Where a line's name goes: below it, where what is better seldom is; above it where there is no room. */
+function besideLine(y, bottom) {
+  return y + 18 < bottom ? y + 14 : y - 6
+}
+
+/** One of several lines, with its name at its end. */
+function compared(name, places, d) {
+  if (!places.length) return []
+  const [x, y] = places.at(-1)
+  return [draw('path', { class: `line series-${name}`, d }), write(name, { class: `end series-${name}`, x: x + 3, y: y + 4 })]
 }
 
 function stepAt(left, width, steps) {
@@ -94,17 +110,49 @@ export function smoothed(points, keep) {
   })
 }
 
-/** Round numbers from zero to just above `highest`, about four of them. */
-function niceTicks(highest) {
-  const rough = highest / 4
+/** Round numbers from just below `lowest` to just above `highest`, about four of them. */
+function niceTicks(lowest, highest) {
+  const rough = (highest - lowest) / 4
   const power = 10 ** Math.floor(Math.log10(rough))
   const size = [1, 2, 2.5, 5, 10].map(factor => factor * power).find(candidate => candidate >= rough * 0.999)
-  return Array.from({ length: Math.ceil(highest / size - 1e-9) + 1 }, (_, index) => index * size)
+  const [first, last] = [Math.floor(lowest / size + 1e-9), Math.ceil(highest / size - 1e-9)]
+  return Array.from({ length: last - first + 1 }, (_, index) => (first + index) * size)
 }
 
 function stepTicks(steps, width) {
-  const ticks = niceTicks(Math.max(steps, 1)).filter(tick => Number.isInteger(tick) && tick <= steps)
+  const ticks = niceTicks(0, Math.max(steps, 1)).filter(tick => Number.isInteger(tick) && tick <= steps)
   return width < 420 ? ticks.filter((_, index) => index % 2 === 0) : ticks
+}
+
+/** Predicted (upwards) against true values, and the line where both agree; `points`: [[true, predicted], ...]. */
+export function scatter(points, label) {
+  const { size, left, right, top, bottom, dots } = SCATTER
+  const values = points.flat().filter(Number.isFinite)
+  const [lowest, highest] = [Math.min(...values), Math.max(...values)]
+  const room = 0.04 * (highest - lowest) || 0.5
+  const [from, to] = [lowest - room, highest + room]
+  const ticks = niceTicks(from, to).filter(tick => tick >= from && tick <= to)
+  const x = value => left + (size - left - right) * (value - from) / (to - from)
+  const y = value => size - bottom - (size - top - bottom) * (value - from) / (to - from)
+  const shown = points.filter((_, index) => index % Math.ceil(points.length / dots) === 0)
+  const svg = draw('svg', { role: 'img', class: 'plot scatter', viewBox: `0 0 ${size} ${size}`, 'aria-label': label })
+  svg.append(
+    ...ticks.flatMap(tick => [
+      draw('line', { class: 'grid', x1: left, x2: size - right, y1: y(tick), y2: y(tick) }),
+      draw('line', { class: 'grid', x1: x(tick), x2: x(tick), y1: top, y2: size - bottom }),
+      write(written(tick), { x: left - 8, y: y(tick) + 4, 'text-anchor': 'end' }),
+      write(written(tick), { x: x(tick), y: size - bottom + 16, 'text-anchor': 'middle' }),
+    ]),
+    draw('line', { class: 'agree', x1: x(from), y1: y(from), x2: x(to), y2: y(to) }),
+    ...shown.map(([truth, predicted]) => draw('circle', { class: 'dot', cx: x(truth).toFixed(1), cy: y(predicted).toFixed(1), r: 3.5 })),
+    write('true', { class: 'axis', x: size - right, y: size - 6, 'text-anchor': 'end' }),
+    write('predicted', { class: 'axis', x: left + 6, y: top + 12 }),
+  )
+  return svg
+}
+
+function written(tick) {
+  return String(Number(tick.toPrecision(6)))
 }
 
 function draw(tag, attributes) {
@@ -126,11 +174,15 @@ export function bar(share) {
   return element
 }
 
-/** A histogram in plain elements; `bars` are { share, title, over }, where `over` marks what will be cut. */
-export function histogram(bars) {
-  return make('div', { className: 'histogram', role: 'img', 'aria-label': bars.map(bar => bar.title).join('; ') }, ...bars.map(({ share, title, over }) => {
+/** A histogram in plain elements over its two `ends`; `bars` are { share, title, over }, where `over` marks what does not fit. */
+export function histogram(bars, ends) {
+  const columns = bars.map(({ share, title, over }) => {
     const bar = make('span', { className: over ? 'bar over' : 'bar', title })
     bar.style.setProperty('--share', share.toFixed(4))
     return bar
-  }))
+  })
+  return [
+    make('div', { className: 'histogram', role: 'img', 'aria-label': bars.map(bar => bar.title).join('; ') }, ...columns),
+    make('div', { className: 'ends', 'aria-hidden': 'true' }, ...ends.map(end => make('span', {}, end))),
+  ]
 }

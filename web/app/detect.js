@@ -1,4 +1,4 @@
-// The Detect tab: a sentence in, each token's probability of being replaced as colour and number out.
+// The Detect tab with a discriminator: a sentence in, each token's probability of being replaced as colour and number out.
 
 import { at, make, say, settled, show } from './dom.js'
 import { percent } from './format.js'
@@ -30,9 +30,9 @@ export function mountDetect(app) {
   at('examples').append(...EXAMPLES.map(text => exampleButton(text, () => take(text))))
   mountErrors(take)
   return {
-    ready(model) {
-      showNotice(model.info)
-      read()
+    ready({ info }) {
+      showNotice(info)
+      if (!info.can_fill) read()
     },
     gone() {
       show('detect-notice', false)

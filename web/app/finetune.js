@@ -1,40 +1,62 @@
 // The Fine-tune tab before training: data, columns, settings. What happens after Train is in run.js.
 
-import { bar, histogram } from './chart.js'
-import { at, complain, make, say, settled, show, table } from './dom.js'
+import { at, complain, make, say, settled, show } from './dom.js'
 import { count, plural } from './format.js'
+import { chosenReading, followLabelChoice, offerTasks, showInspection } from './inspection.js'
 import { mountRun } from './run.js'
 import { fetchSample, listSamples, sourceOf } from './samples.js'
+import { readSettings, SETTINGS, writeSettings } from './settings.js'
+import { isWindowed, TASKS } from './tasks.js'
 
 const PATIENCE = 400
 const PREFETCH_AFTER = 8000
-const SHOWN_LABELS = 12
+const DEFAULT_LENGTH = 128
 
 export function mountFinetune(app) {
-  // `data` is what the page holds: { table, title, file, sample? }; `inspection` what the engine made of it.
-  const state = { data: null, inspection: null, asked: 0 }
-  const run = mountRun(app, { leave: () => showSetup(true), enter: () => showSetup(false) })
-  const look = (columns = {}) => inspect(app, state, columns)
+  // `data`: { table, title, file, sample? }; `reading`: the task and the columns, as options of the library;
+  // `inspection`: what the engine found.
+  const state = { data: null, reading: {}, inspection: null, asked: 0 }
+  const run = mountRun(app, {
+    leave() {
+      showSetup(true)
+      app.saved.look()
+    },
+    enter() {
+      showSetup(false)
+      app.saved.hide()
+    },
+  })
+  const look = reading => inspect(app, state, reading)
   const choose = data => {
     Object.assign(state, { data, inspection: null })
-    fillSettings(data.sample)
+    if (data.sample) writeSettings(settingsOf(data.sample))
     say('data-line', data.line ?? '')
-    return look()
+    return look(data.sample ? readingOf(data.sample) : {})
   }
-  mountSamples(choose)
+  const samples = mountSamples(choose)
   mountOwnData(app, choose)
-  for (const id of ['text-column', 'pair-column', 'label-column']) at(id).addEventListener('change', () => look(chosenColumns()))
-  at('max-length').addEventListener('input', settled(PATIENCE, () => state.inspection && look(chosenColumns())))
-  at('form').addEventListener('input', () => refresh(app, state))
+  at('task').addEventListener('change', () => look({ task: at('task').value || undefined }))
+  for (const id of ['text-column', 'pair-column', 'label-column', 'label-columns']) {
+    at(id).addEventListener('change', () => {
+      followLabelChoice()
+      look(chosenReading())
+    })
+  }
+  at('max-length').addEventListener('input', settled(PATIENCE, () => state.inspection && look(state.reading)))
+  at('form').addEventListener('input', () => {
+    refresh(app, state)
+    app.remember()
+  })
   at('form').addEventListener('submit', event => {
     event.preventDefault()
-    train(state, run)
+    train(app, state, run)
   })
   at('back-to-run').addEventListener('click', () => showSetup(false))
+  app.setup = setupOf(state, { samples, look })
   return {
     ready(model) {
       run.ready(model)
-      if (state.data) look(state.inspection ? chosenColumns() : {})
+      if (state.data) look(state.reading)
       refresh(app, state)
     },
     gone() {
@@ -42,6 +64,19 @@ export function mountFinetune(app) {
       showSetup(true)
       show('back-to-run', false)
       refresh(app, state)
+    },
+  }
+}
+
+/** What is set up for a run, and a way to set it up again: for links and for the list of runs. */
+function setupOf(state, { samples, look }) {
+  return {
+    get: () => ({ sample: state.data?.sample ?? null, reading: state.reading }),
+    /** `sample`: the id of a bundled set; without it the data stays what it is. */
+    async set({ sample, reading, settings = {} }) {
+      if (sample) await samples.then(choose => choose(sample))
+      writeSettings(settings)
+      if (state.data) await look(reading ?? state.reading)
     },
   }
 }
@@ -56,37 +91,64 @@ function showSetup(visible) {
 
 // ---- data
 
+function readingOf({ task, text, pair, label }) {
+  return { task, textColumn: text ?? undefined, pairColumn: pair ?? undefined, labelColumn: label ?? undefined }
+}
+
+/** What a bundled set says about training; an option that it does not name is as the page has it at first. */
+function settingsOf(sample) {
+  const names = ['epochs', 'batchSize', 'learningRate', 'maxSeqLength', 'docStride']
+  return Object.fromEntries(names.map(name => [name, sample[name] ?? at(SETTINGS[name].field).defaultValue]))
+}
+
+/** Lists the bundled sets by task; resolves with a function that chooses one by its id. */
 async function mountSamples(choose) {
   try {
-    const samples = await listSamples('classification')
-    at('samples').append(...samples.map(sample => sampleCard(sample, choose)))
+    const all = await Promise.all(Object.keys(TASKS).map(async task => [task, await listSamples(task)]))
+    const filled = all.filter(([, samples]) => samples.length)
+    at('samples').append(...filled.map(([task, samples]) => sampleGroup(task, samples, choose)))
     // In a moment of rest, so that the sets are there without a network later.
-    if (!navigator.connection?.saveData) setTimeout(() => samples.forEach(({ file }) => fetchSample(file).catch(() => {})), PREFETCH_AFTER)
+    const files = filled.flatMap(([, samples]) => samples.map(({ file }) => file))
+    if (!navigator.connection?.saveData) setTimeout(() => files.forEach(file => fetchSample(file).catch(() => {})), PREFETCH_AFTER)
+    const samples = filled.flatMap(([, list]) => list)
+    return async id => {
+      const sample = samples.find(one => one.id === id)
+      if (!sample) return
+      document.querySelector(`input[name=sample][value="${CSS.escape(id)}"]`).checked = true
+      await chooseSample(sample, choose)
+    }
   } catch {
     at('samples').append(make('p', { className: 'fineprint' }, 'The bundled sets could not be fetched; your own file works all the same.'))
+    return async () => {}
   }
+}
+
+function sampleGroup(task, samples, choose) {
+  const id = `sets-${task}`
+  const size = ['', '', 'two'][samples.length] ?? 'many'
+  return make('div', { className: `group ${size}`, role: 'group', 'aria-labelledby': id },
+    make('p', { className: 'group-name', id }, make('strong', {}, TASKS[task].name), ` ${TASKS[task].about}`),
+    make('div', { className: 'cards' }, ...samples.map(sample => sampleCard(sample, choose))))
 }
 
 function sampleCard(sample, choose) {
   const radio = make('input', { type: 'radio', name: 'sample', value: sample.id })
-  radio.addEventListener('change', async () => {
-    complain('data-problem', null)
-    say('data-line', 'Fetching…')
-    try {
-      const bytes = await fetchSample(sample.file)
-      await choose({ table: { name: sample.file, bytes }, title: sample.title, file: sample.file, sample })
-      showSource(sample)
-    } catch {
-      say('data-line', '')
-      complain('data-problem', { message: `${sample.title} could not be fetched.`, remedy: 'Check the connection and choose it again.' })
-    }
-  })
+  radio.addEventListener('change', () => chooseSample(sample, choose))
   return make('label', { className: 'card' }, radio,
-    make('strong', {}, sample.title), make('span', {}, sample.about), make('small', {}, plural(sample.rows, 'row')))
+    make('strong', {}, sample.title), make('span', {}, sample.about), make('small', {}, plural(sample.rows, TASKS[sample.task].row)))
 }
 
-function showSource(sample) {
-  at('data-line').replaceChildren(`${sample.licence}. `, make('a', { href: sourceOf(sample) }, 'Where it comes from'))
+async function chooseSample(sample, choose) {
+  complain('data-problem', null)
+  say('data-line', 'Fetching…')
+  try {
+    const bytes = await fetchSample(sample.file)
+    await choose({ table: { name: sample.file, bytes }, title: sample.title, file: sample.file, sample })
+    at('data-line').replaceChildren(`${sample.licence}. `, make('a', { href: sourceOf(sample) }, 'Where it comes from'))
+  } catch {
+    say('data-line', '')
+    complain('data-problem', { message: `${sample.title} could not be fetched.`, remedy: 'Check the connection and choose it again.' })
+  }
 }
 
 function mountOwnData(app, choose) {
@@ -112,7 +174,7 @@ async function chooseOwn(blob, name, choose) {
   choose({ table: { name, bytes }, title: name, file: name, line: `${name}, ${plural(bytes.length, 'byte')}` })
 }
 
-/** A file may be dropped anywhere on the page: rows to train on, or the zip of a model. */
+/** A file may be dropped anywhere on the page: data to train on, or the zip of a model. */
 function mountDrop(take) {
   const over = on => at('drop').classList.toggle('over', on)
   // Without this the browser would leave the page and open the file.
@@ -129,148 +191,98 @@ function mountDrop(take) {
   })
 }
 
-// ---- columns
+// ---- inspection
 
-function chosenColumns() {
-  const chosen = id => at(id).value || undefined
-  return { textColumn: chosen('text-column'), pairColumn: chosen('pair-column'), labelColumn: chosen('label-column') }
-}
-
-async function inspect(app, state, columns) {
+async function inspect(app, state, reading) {
   complain('data-problem', null)
+  state.reading = reading
   if (!app.model || !state.data) return refresh(app, state)
   const asked = ++state.asked
-  const { sample } = state.data
-  const named = sample ? { textColumn: sample.text, pairColumn: sample.pair ?? undefined, labelColumn: sample.label } : {}
+  const limit = Number(at('max-length').value) || DEFAULT_LENGTH
   try {
-    const inspection = await app.model.inspect(state.data.table, { ...named, ...columns, maxSeqLength: Number(at('max-length').value) || 128 })
+    const found = await app.model.inspect(state.data.table, { ...reading, maxSeqLength: limit })
     if (asked !== state.asked) return
-    state.inspection = inspection
-    showInspection(inspection)
+    // Labels with a column each, and none of the columns named: what the engine then finds by itself is not meant.
+    if (reading.labelColumns?.length === 0) found.labels = []
+    state.inspection = found
+    // Of a guess, the task is still to be chosen.
+    state.reading = found.unclear ? reading : readingAs(found, reading)
+    showInspection({ ...found, flags: reading.labelColumns }, limit)
+    showSettingsFor(found)
+    if (found.unclear) {
+      const [message, remedy] = found.unclear.split(/\n\s*/)
+      complain('data-problem', { message, remedy })
+    }
+    app.remember()
   } catch (error) {
     if (asked !== state.asked) return
     if (error.fatal) return app.lost(error)
-    // With columns chosen by hand the pickers stay, so that another choice can be made.
-    if (!Object.keys(columns).length) {
-      state.inspection = null
-      show('columns', false)
-    } else {
-      state.inspection &&= { ...state.inspection, broken: true }
-    }
+    // Where something was found before, the pickers stay, so that another choice can be made.
+    if (state.inspection) state.inspection = { ...state.inspection, broken: true }
+    else if (state.data.sample) show('columns', false)
+    else offerTasks(reading.task)
     complain('data-problem', error)
   }
   refresh(app, state)
 }
 
-function showInspection(found) {
-  show('columns')
-  fillColumns('text-column', found.columns, found.chosen.text)
-  fillColumns('pair-column', found.columns, found.chosen.pair, 'none')
-  fillColumns('label-column', found.columns, found.chosen.label, found.chosen.label ? null : 'choose one')
-  const kinds = { csv: 'comma-separated', tsv: 'tab-separated', jsonl: 'JSON lines' }
-  say('columns-line', `${plural(found.rows, 'row')}, ${kinds[found.format] ?? found.format}${found.has_header || found.format === 'jsonl' ? '' : ', no header'}.`)
-  showLabels(found.labels)
-  showLengths(found.lengths)
-  showSkipped(found)
-  at('preview').replaceChildren(table('The first rows', found.columns, found.preview.map(row => row.map(cell => cell ?? '')), 'rows'))
-}
-
-function fillColumns(id, columns, chosen, none) {
-  const options = columns.map(name => make('option', { value: name, selected: name === chosen }, name))
-  if (none) options.unshift(make('option', { value: '', selected: chosen === null }, none))
-  at(id).replaceChildren(...options)
-}
-
-function showLabels(labels) {
-  const most = Math.max(...labels.map(label => label.count))
-  const rows = labels.slice(0, SHOWN_LABELS).map(({ label, count: rows }) => [label, bar(rows / most), count(rows)])
-  say('labels-title', labels.length > SHOWN_LABELS ? `Rows of each label, ${SHOWN_LABELS} of ${labels.length}` : 'Rows of each label')
-  at('label-counts').replaceChildren(table('Rows of each label', ['Label', '', 'Rows'], rows, 'bars'))
-}
-
-function showLengths({ bins, mean, max, truncated }) {
-  const limit = Number(at('max-length').value)
-  const most = Math.max(...bins.map(bin => bin.count), 1)
-  at('lengths').replaceChildren(histogram(bins.map(({ from, to, count: rows }) => ({
-    share: rows / most, over: from > limit, title: `${from} to ${to} tokens: ${plural(rows, 'row')}`,
-  }))), make('div', { className: 'ends', 'aria-hidden': 'true' }, make('span', {}, String(bins[0]?.from ?? 0)), make('span', {}, String(bins.at(-1)?.to ?? 0))))
-  const cut = truncated ? `${plural(truncated, 'row')} longer than ${limit} will be cut.` : `None is longer than ${limit}, so nothing is cut.`
-  say('lengths-line', `${Math.round(mean)} on average, ${max} at most. ${cut}`)
-}
-
-function showSkipped({ skipped, skipped_count: all }) {
-  show('skipped', all > 0)
-  say('skipped-title', `${plural(all, 'row')} cannot be used`)
-  const lines = skipped.map(({ row, reason }) => make('li', {}, `Row ${count(row)}: ${reason}`))
-  if (all > skipped.length) lines.push(make('li', {}, `and ${count(all - skipped.length)} more`))
-  at('skipped-rows').replaceChildren(...lines)
+/** The task and the columns that were found, so that training reads the file just so. */
+function readingAs({ task, chosen }, { labelColumns }) {
+  if (!chosen) return { task }
+  const columns = { textColumn: chosen.text, pairColumn: chosen.pair ?? undefined, labelColumn: chosen.label ?? undefined }
+  return labelColumns ? { task, ...columns, labelColumn: undefined, labelColumns } : { task, ...columns }
 }
 
 // ---- settings
 
-function fillSettings(sample) {
-  if (!sample) return
-  at('epochs').value = sample.epochs ?? at('epochs').value
-  at('batch-size').value = sample.batchSize ?? at('batch-size').value
-  at('learning-rate').value = sample.learningRate ?? at('learning-rate').value
-  at('max-length').value = sample.maxSeqLength ?? at('max-length').value
+/** Some settings are for some tasks only. */
+function showSettingsFor({ task, chosen }) {
+  say('length-hint', isWindowed(task) ? 'tokens; longer ones are read in windows' : 'tokens; the rest is cut off')
+  show('doc-stride-field', isWindowed(task))
+  show('double-pairs-field', Boolean(chosen?.pair))
 }
 
 /** What Train would do, or what it still waits for. */
 function refresh(app, state) {
-  const usable = app.model && state.inspection?.chosen.label && !state.inspection.broken
+  const { inspection: found } = state
+  const usable = Boolean(app.model && found && !found.broken && isLearnable(found))
   at('train').disabled = !usable
   say('train-line', !state.data ? 'Choose data first.'
     : !app.model ? 'The model is still on its way.'
-      : usable ? stepsLine(state.inspection)
-        : state.inspection ? 'Choose the column with the labels.' : '')
+      : usable ? stepsLine(found)
+        : found ? missing(found) : '')
 }
 
-function stepsLine({ labels }) {
-  const rows = labels.reduce((sum, label) => sum + label.count, 0)
+function isLearnable({ task, unclear, labels, range, rows }) {
+  if (unclear) return false
+  if (task === 'regression') return Boolean(range)
+  return task === 'question-answering' ? rows > 0 : labels.length > 0
+}
+
+function missing({ task, unclear, chosen }) {
+  if (unclear) return 'Choose above what to read it as.'
+  if (!chosen) return `This file has no ${TASKS[task].label}s to learn from.`
+  return task === 'regression' ? 'Choose the column with the scores.' : 'Choose the column with the labels.'
+}
+
+function stepsLine({ task, rows: all, labels, lengths }) {
+  const rows = task === 'classification' ? labels.reduce((sum, label) => sum + label.count, 0) : all
   const held = at('eval-file').files.length ? 0 : Number(at('eval-fraction').value) / 100
   const steps = Math.ceil(rows * (1 - held) / Number(at('batch-size').value))
-  const all = Math.ceil(steps * Number(at('epochs').value))
-  return Number.isFinite(all) && all > 0 ? `${plural(all, 'step')}, ${count(steps)} for each time through the data.` : ''
+  const total = Math.ceil(steps * Number(at('epochs').value))
+  if (!Number.isFinite(total) || total <= 0) return ''
+  // How many windows there will be, only the run itself knows.
+  const least = isWindowed(task) && lengths.truncated ? 'At least ' : ''
+  return `${least}${plural(total, 'step')}, ${count(steps)} for each time through the data.`
 }
 
-async function train(state, run) {
+function train(app, state, run) {
   complain('train-problem', null)
   try {
-    const held = at('eval-file').files[0]
-    run.start({ ...state.data, pair: at('pair-column').value, settings: { ...readSettings(), ...chosenColumns() }, held })
+    const { sample } = state.data
+    const origin = { started: new Date(), model: app.modelName, link: sample && location.hash }
+    run.start({ ...state.data, ...origin, sample: sample?.id, reading: state.reading, inspection: state.inspection, settings: readSettings(), held: at('eval-file').files[0] })
   } catch (error) {
     complain('train-problem', error)
   }
-}
-
-function readSettings() {
-  return {
-    epochs: readNumber('epochs', { above: 0 }),
-    batchSize: readNumber('batch-size', { least: 1, whole: true }),
-    learningRate: readNumber('learning-rate', { above: 0 }),
-    maxSeqLength: readNumber('max-length', { least: 8, whole: true }),
-    seed: readNumber('seed', { least: 0, whole: true }),
-    freeze: at('freeze').value,
-    evalFraction: readNumber('eval-fraction', { above: 0, most: 90 }) / 100,
-    evalEvery: readNumber('eval-every', { least: 1, whole: true, optional: true }),
-    warmup: readNumber('warmup', { least: 0, most: 100 }) / 100,
-    weightDecay: readNumber('weight-decay', { least: 0 }),
-    layerwiseDecay: readNumber('layerwise-decay', { above: 0, most: 1 }),
-    dropout: readNumber('dropout', { least: 0, most: 0.9, optional: true }),
-  }
-}
-
-function readNumber(id, { above = -Infinity, least = -Infinity, most = Infinity, whole = false, optional = false }) {
-  const field = at(id)
-  const text = field.value.trim().replace(',', '.')
-  if (optional && !text) return undefined
-  const number = Number(text)
-  const good = text && number > above && number >= least && number <= most && (!whole || Number.isInteger(number))
-  field.setAttribute('aria-invalid', String(!good))
-  if (good) return number
-  field.closest('details')?.setAttribute('open', '')
-  field.focus()
-  const bounds = [above > -Infinity && `above ${above}`, least > -Infinity && `at least ${least}`, most < Infinity && `at most ${most}`].filter(Boolean).join(' and ')
-  throw new Error(`${field.labels[0].textContent}: write a ${whole ? 'whole ' : ''}number ${bounds}.`)
 }

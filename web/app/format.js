@@ -22,7 +22,12 @@ export function percentFine(share) {
 }
 
 export function decimal(number, digits = 3) {
-  return number.toFixed(digits)
+  return number.toFixed(digits).replace('-', '−')
+}
+
+/** A score or a difference of scores: three digits that count, and no fraction beside hundreds; a year stays a year. */
+export function short(number) {
+  return String(Math.abs(number) >= 100 ? Math.round(number) : Number(number.toPrecision(3)))
 }
 
 export function rate(number) {

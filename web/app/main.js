@@ -1,10 +1,13 @@
 // Wires the page: the tabs, the model that all of them share, and the line for screen readers.
 
 import { mountAbout } from './about.js'
+import { mountAddress, tabOf } from './address.js'
 import { mountDetect } from './detect.js'
 import { at, say } from './dom.js'
+import { mountFill } from './fill.js'
 import { mountFinetune } from './finetune.js'
 import { mountModel } from './model.js'
+import { mountSaved } from './saved.js'
 
 const QUIET = 4000
 
@@ -15,8 +18,9 @@ const app = {
   title: text => { document.title = text ? `${text} · electra` : 'electra' },
 }
 
-const parts = [mountDetect(app), mountFinetune(app), mountAbout(app)]
-mountTabs()
+const parts = [mountDetect(app), mountFill(app), mountFinetune(app), mountAbout(app)]
+app.saved = mountSaved(app)
+mountTabs(mountAddress(app))
 mountModel(app, {
   ready: model => {
     app.model = model
@@ -45,8 +49,8 @@ function createVoice() {
   }
 }
 
-/** Tabs as the ARIA authoring practices describe them; the address keeps the tab. */
-function mountTabs() {
+/** Tabs as the ARIA authoring practices describe them; the address, which `addressOf` gives, keeps the tab. */
+function mountTabs(addressOf) {
   const tabs = [...document.querySelectorAll('[role=tab]')]
   const select = tab => {
     for (const other of tabs) {
@@ -55,9 +59,9 @@ function mountTabs() {
       other.tabIndex = chosen ? 0 : -1
       at(other.getAttribute('aria-controls')).hidden = !chosen
     }
-    history.replaceState(null, '', `#${tab.getAttribute('aria-controls')}`)
+    history.replaceState(null, '', addressOf(tab.getAttribute('aria-controls')))
   }
-  const byAddress = () => tabs.find(tab => `#${tab.getAttribute('aria-controls')}` === location.hash)
+  const byAddress = () => tabs.find(tab => tab.getAttribute('aria-controls') === tabOf(location.hash))
   for (const tab of tabs) tab.addEventListener('click', () => select(tab))
   tabs[0].parentElement.addEventListener('keydown', event => {
     const next = nextTab(tabs, event.key)

@@ -4,7 +4,11 @@ import { Electra } from '../electra.js'
 import { at, complain, say, show } from './dom.js'
 import { bytes } from './format.js'
 
-const BUNDLED = 'models/electra-tiny/'
+/** The models that come with the page. */
+const BUNDLED = {
+  bundled: { source: 'models/electra-tiny/', name: 'ELECTRA-Tiny' },
+  generator: { source: 'models/electra-tiny-generator/', name: 'ELECTRA-Tiny generator' },
+}
 const STAGES = {
   'self-test': 'Checking the GPU: one training step on it and on the CPU…',
   start: 'Starting the engine…',
@@ -14,12 +18,20 @@ const SERVICE_WORKER_PATIENCE = 3000
 
 /** @param on `ready(model)` and `gone()`, called as models come and go */
 export function mountModel(app, on) {
-  const state = { model: null, loading: null, wish: { source: BUNDLED, device: 'auto', name: 'ELECTRA-Tiny' } }
+  const state = { model: null, loading: null, wish: { ...BUNDLED.bundled, device: 'auto' } }
   const load = wish => loadModel(app, state, wish, on)
   mountDialog(app, state, load)
   at('problem-again').addEventListener('click', () => load(state.wish))
   at('problem-other').addEventListener('click', () => at('model-button').click())
   app.openModel = files => load({ source: files, device: state.wish.device, name: files[0].name })
+  app.switchTo = kind => {
+    at(`source-${kind}`).checked = true
+    if (!app.hasRun()) return load({ ...BUNDLED[kind], device: state.wish.device })
+    // What a run has learnt is not thrown away by one click.
+    showFields(at('model-form'))
+    at('model-button').click()
+  }
+  app.openSaved = ({ about, wish }) => load({ saved: true, device: wish, name: about?.model ?? 'Your model' })
   app.lost = error => {
     drop(state, on)
     showProblem(error)
@@ -32,20 +44,28 @@ async function loadModel(app, state, wish, on) {
   const loading = state.loading = new AbortController()
   drop(state, on)
   state.wish = wish
+  if (!wish.saved) app.saved.look()
   showProblem(null)
   showProgress('Fetching the engine and the model…')
   try {
-    const model = await Electra.load(wish.source, {
+    const options = {
       device: wish.device,
       signal: loading.signal,
       onProgress: progress => showProgress(STAGES[progress.stage] ?? downloadLine(progress), progress),
-    })
+    }
+    const model = await (wish.saved ? Electra.resume(options) : Electra.load(wish.source, options))
     state.model = model
+    app.modelName = wish.name
     showModel(wish, model.info)
     app.announce(`Model ready: ${wish.name}, on ${model.info.device.name}.`, { urgent: true })
     on.ready(model)
   } catch (error) {
     if (loading.signal.aborted) return
+    // A saved run that cannot be loaded can still be discarded, and a model can be loaded without it.
+    if (wish.saved) {
+      state.wish = { ...BUNDLED.bundled, device: 'auto' }
+      app.saved.look()
+    }
     showProblem(error)
   } finally {
     if (state.loading === loading) {
@@ -124,7 +144,7 @@ function showFields(form) {
 function readWish(form) {
   const device = form.elements.device.value
   const kind = form.elements.source.value
-  if (kind === 'bundled') return { source: BUNDLED, device, name: 'ELECTRA-Tiny' }
+  if (kind in BUNDLED) return { ...BUNDLED[kind], device }
   if (kind === 'files') {
     const files = [...at('model-files').files]
     if (!files.length) throw new Error('Choose the files first.')

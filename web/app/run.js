@@ -1,15 +1,15 @@
-// A training run on the page: live numbers and charts, pause and stop, the try-it box, and the results.
+// A training run on the page: live numbers and charts, pause and stop, the results.
 
-import { bar, createChart, smoothed } from './chart.js'
-import { at, complain, make, say, settled, show, table } from './dom.js'
-import { count, decimal, duration, milliseconds, percent, percentFine, plural, rate, scientific } from './format.js'
+import { createChart, smoothed } from './chart.js'
+import { at, complain, make, say, show, table } from './dom.js'
+import { count, decimal, duration, milliseconds, percent, plural, rate, scientific } from './format.js'
+import { entryOf, mountHistory } from './history.js'
 import { showResults } from './results.js'
+import { meaningOf, METRICS, TASKS } from './tasks.js'
+import { mountTry } from './tryit.js'
 
 const REDRAW = 250
 const SPEAK_EVERY = 10000
-const TRY_AGAIN = 3000
-const PATIENCE = 300
-const SHOWN_GUESSES = 6
 const TABLE_ROWS = 20
 const RECENT = 30
 const GPU_READ_EVERY = 4
@@ -19,16 +19,35 @@ export function mountRun(app, page) {
   const charts = makeCharts(() => state)
   let state = null
   let lock = null
+  const box = mountTry(app, () => state)
+  const entry = () => entryOf({ ...state.job, ...state }, { model: state.job.model, device: app.model.info.device })
+  const runs = mountHistory(app, entry)
 
   app.hasRun = () => Boolean(state)
+  app.isTraining = () => state?.phase === 'training'
 
+  /** @param job title, file, sample, link, model, started, reading, inspection, settings, and the data: table, held */
   async function start(job) {
+    open(job)
+    // Reading a loss back stalls a GPU, in Firefox for a tenth of a second.
+    const readEvery = app.model.info.device.kind === 'webgpu' ? GPU_READ_EVERY : 1
+    await go({ train: job.table, eval: job.held, readEvery, ...job.reading, ...job.settings, checkpointEvery: 'auto', title: job.title, about: aboutOf(job) })
+  }
+
+  /** Goes on with the saved run that was loaded with its model. */
+  async function goOn({ title, about, plan, losses, evaluations, steps, seconds }) {
+    open({ title, ...about, started: new Date(about.started) })
+    Object.assign(state, { plan, step: steps, steps: plan.steps, seconds, losses: losses.map(({ step, loss }) => [step, loss]) })
+    showPlan(state)
+    for (const evaluation of evaluations) noteEvaluation(state, evaluation)
+    await go({ resume: true })
+  }
+
+  function open(job) {
     state = newState(job)
     page.enter()
     showStart(job)
-    // Reading a loss back stalls a GPU, in Firefox for a tenth of a second.
-    const readEvery = app.model.info.device.kind === 'webgpu' ? GPU_READ_EVERY : 1
-    await go({ train: job.table, eval: job.held, readEvery, ...job.settings })
+    box.open(job)
   }
 
   async function go(options) {
@@ -38,7 +57,7 @@ export function mountRun(app, page) {
     showPhase(mine)
     lock ??= holdScreen()
     const tick = setInterval(() => draw(mine, charts), REDRAW)
-    const again = setInterval(() => guess(app, mine), TRY_AGAIN)
+    const enough = box.follow()
     try {
       const result = await app.model.finetune({
         ...options,
@@ -46,15 +65,21 @@ export function mountRun(app, page) {
         onPlan: plan => { showPlan(Object.assign(mine, { plan })) },
         onStep: step => note(mine, step),
         onEvaluating: progress => { mine.evaluating = progress },
-        onEvaluation: evaluation => { noteEvaluation(app, mine, evaluation) },
+        onEvaluation: found => {
+          noteEvaluation(mine, found)
+          box.guess()
+        },
+        onCheckpoint: () => { mine.isSaved = true },
+        onUnsaved: problem => complain('unsaved', problem),
       })
       mine.phase = result.stopped ? 'stopped' : 'done'
+      mine.seconds = result.seconds
     } catch (error) {
       mine.phase = mine.plan ? 'failed' : 'refused'
       if (state === mine) fail(error, mine)
     } finally {
       clearInterval(tick)
-      clearInterval(again)
+      enough()
       lock?.()
       lock = null
     }
@@ -78,33 +103,40 @@ export function mountRun(app, page) {
     showPhase(mine)
     app.title('')
     app.announce(closingWords(mine), { urgent: true })
-    guess(app, mine)
+    box.guess()
+    if (mine.phase === 'stopped' || mine.phase === 'done') runs.add(entry())
   }
 
   mountControls(app, () => state, { go, leave: page.leave })
-  mountTry(app, () => state)
   setInterval(() => state?.phase === 'training' && speak(app, state), SPEAK_EVERY)
-  // The browser then asks whether to leave; what was learnt is only in this page.
-  window.addEventListener('beforeunload', event => state?.phase === 'training' && event.preventDefault())
+  // The browser then asks whether to leave: what was learnt is only in this page, unless it is saved.
+  window.addEventListener('beforeunload', event => state?.phase === 'training' && !state.isSaved && event.preventDefault())
 
   return {
     start,
     ready(model) {
-      show('try', model.info.can_predict)
-      say('try-hint', model.info.can_predict ? `This model tells apart ${model.info.labels?.join(', ') ?? 'its labels'}.` : '')
-      show('try-pair-field', model.info.can_predict)
+      if (model.run) goOn(model.run)
+      else box.ready(model)
     },
     gone() {
       state = null
       app.title('')
-      for (const id of ['try', 'results']) show(id, false)
-      at('try-result').replaceChildren()
+      show('results', false)
+      box.gone()
     },
   }
 }
 
 function newState(job) {
-  return { job, plan: null, phase: 'training', paused: false, step: 0, steps: 0, losses: [], evaluations: [], recent: [], evaluating: null }
+  return {
+    job, plan: null, phase: 'training', paused: false, isSaved: false, step: 0, steps: 0, seconds: 0,
+    losses: [], evaluations: [], recent: [], evaluating: null,
+  }
+}
+
+/** What the page needs of a job to go on with it after it was loaded again; the library keeps the data and the options. */
+function aboutOf({ file, sample, link, model, started, reading, inspection, settings }) {
+  return { file, sample, link, model, started: started.toISOString(), reading, inspection, settings }
 }
 
 function note(state, { step, steps, losses, tokens, milliseconds: time }) {
@@ -114,12 +146,11 @@ function note(state, { step, steps, losses, tokens, milliseconds: time }) {
   if (state.recent.length > RECENT) state.recent.shift()
 }
 
-function noteEvaluation(app, state, { step, evaluation }) {
+function noteEvaluation(state, { step, metric, score, evaluation }) {
   state.evaluating = null
-  state.evaluations.push({ step, ...evaluation })
+  state.evaluations.push({ step, metric, score, evaluation })
   showScore(state)
-  if (step > 0) showResults(evaluation)
-  guess(app, state)
+  if (step > 0) showResults(state.plan.task, evaluation)
 }
 
 // ---- the run in words and numbers
@@ -128,29 +159,28 @@ function showStart(job) {
   say('run-title', job.title)
   say('run-summary', 'Reading the rows…')
   for (const id of ['score-before', 'score-after', 'stat-step', 'stat-loss', 'stat-rate', 'stat-time', 'stat-left']) say(id, '–')
-  say('score-line', 'Accuracy on rows that it does not learn from.')
+  say('score-line', `Measured on ${TASKS[job.reading.task].row}s that it does not learn from.`)
   complain('run-problem', null)
+  complain('unsaved', null)
   show('results', false)
-  show('try')
-  show('try-pair-field', Boolean(job.pair))
-  say('try-hint', 'It answers during training, too; watch the answer change.')
-  at('try-result').replaceChildren()
 }
 
 function showPlan({ plan }) {
-  const held = plan.eval_source === 'file' ? `${plural(plan.eval_rows, 'row')} of your own file to test it` : `${count(plan.eval_rows)} held out`
-  say('run-summary', `${plural(plan.train_rows, 'row')} to learn from, ${held}. ${plural(plan.epochs, 'epoch')} of ${plural(plan.steps_per_epoch, 'step')}, batch ${plan.batch_size}, learning rate ${scientific(plan.learning_rate)}, up to ${plan.max_seq_length} tokens.`
-    + (plan.skipped_count ? ` ${plural(plan.skipped_count, 'row')} could not be used.` : ''))
+  const { row } = TASKS[plan.task]
+  const held = plan.eval_source === 'file' ? `${plural(plan.eval_rows, row)} of your own file to test it` : `${count(plan.eval_rows)} held out`
+  const windows = plan.train_windows > plan.train_rows ? ` in ${plural(plan.train_windows, 'window')}` : ''
+  say('run-summary', `${plural(plan.train_rows, row)}${windows} to learn from, ${held}. ${plural(plan.epochs, 'epoch')} of ${plural(plan.steps_per_epoch, 'step')}, batch ${plan.batch_size}, learning rate ${scientific(plan.learning_rate)}, up to ${plan.max_seq_length} tokens.`
+    + (plan.skipped_count ? ` ${plural(plan.skipped_count, row)} could not be used.` : ''))
   at('run-summary').title = plan.notes?.join(' ') ?? ''
 }
 
 function showScore({ evaluations, plan }) {
   const [first] = evaluations
   const latest = evaluations.at(-1)
-  const common = plan.labels.reduce((most, label) => label.count > most.count ? label : most)
-  say('score-before', percent(first.accuracy))
-  if (evaluations.length > 1) say('score-after', percent(latest.accuracy))
-  say('score-line', `of ${plural(latest.examples, 'row')} that it never learns from, put under the right label. Always answering “${common.label}” gives ${percent(plan.majority_accuracy)}.`)
+  const { short } = METRICS[latest.metric]
+  say('score-before', short(first.score))
+  if (evaluations.length > 1) say('score-after', short(latest.score))
+  say('score-line', meaningOf(latest.metric, plan, latest.evaluation))
 }
 
 function showPhase(state) {
@@ -166,6 +196,7 @@ function showPhase(state) {
   show('continue', phase === 'stopped')
   show('download', phase === 'stopped' || phase === 'done')
   show('again', !active)
+  show('log', !active && state.step > 0)
 }
 
 function draw(state, charts) {
@@ -179,8 +210,8 @@ function draw(state, charts) {
   say('stat-step', state.evaluating ? `${count(step)}, testing` : `${count(step)} of ${count(steps)}`)
   say('stat-loss', losses.length ? decimal(smoothed(losses, keepOf(losses)).at(-1)[1]) : '–')
   say('stat-rate', time ? rate(tokens / time * 1000) : '–')
-  say('stat-time', milliseconds(time / recent.length))
-  say('stat-left', state.phase === 'training' ? duration(secondsLeft(state)) : '–')
+  say('stat-time', time ? milliseconds(time / recent.length) : '–')
+  say('stat-left', time && state.phase === 'training' ? duration(secondsLeft(state)) : '–')
   if (state.phase === 'training') document.title = `${state.paused ? 'Paused' : percent(step / steps)} · electra`
 }
 
@@ -195,8 +226,11 @@ function speak(app, state) {
 }
 
 function closingWords({ phase, evaluations }) {
-  const last = evaluations.at(-1)
-  if (phase === 'done') return `Training is finished. Accuracy went from ${percentFine(evaluations[0].accuracy)} to ${percentFine(last.accuracy)}.`
+  if (phase === 'done') {
+    const { metric, score } = evaluations.at(-1)
+    const { name, fine } = METRICS[metric]
+    return `Training is finished. ${name} went from ${fine(evaluations[0].score)} to ${fine(score)}.`
+  }
   return phase === 'stopped' ? 'Training is stopped. It can be continued.' : 'Training ended by an error.'
 }
 
@@ -204,8 +238,8 @@ function closingWords({ phase, evaluations }) {
 
 function makeCharts(current) {
   const numbers = at('numbers')
-  const loss = createChart(at('loss-chart'), { height: 220, format: value => String(Number(value.toPrecision(3))), output: at('loss-readout'), readout: step => lossAt(current(), step) })
-  const accuracy = createChart(at('accuracy-chart'), { height: 150, format: percent, output: at('accuracy-readout'), readout: step => accuracyAt(current(), step) })
+  const loss = createChart(at('loss-chart'), { height: 220, output: at('loss-readout'), readout: step => lossAt(current(), step) })
+  const score = createChart(at('score-chart'), { height: 150, output: at('score-readout'), readout: step => scoreAt(current(), step) })
   numbers.addEventListener('toggle', () => current() && showNumbers(current()))
   return {
     draw(state) {
@@ -213,13 +247,27 @@ function makeCharts(current) {
       const steps = state.steps || plan?.steps || 1
       const smooth = smoothed(losses, keepOf(losses))
       const lastLoss = smooth.at(-1)?.[1]
-      loss.draw({ raw: losses, smooth, steps, label: lastLoss === undefined ? 'Loss: no step yet' : `Loss by step: from ${decimal(losses[0][1], 2)} to ${decimal(lastLoss, 2)} at step ${losses.at(-1)[0]}` })
-      const dots = evaluations.map(({ step, accuracy: value }) => [step, value])
-      const baseline = plan ? { value: plan.majority_accuracy, text: 'always the commonest label' } : undefined
-      accuracy.draw({ dots, steps, top: 1, baseline, label: dots.length ? `Held-out accuracy by step: from ${percent(dots[0][1])} to ${percent(dots.at(-1)[1])}` : 'Held-out accuracy: not measured yet' })
+      loss.draw({ raw: losses, smooth, steps, format: value => String(Number(value.toPrecision(3))), label: lastLoss === undefined ? 'Loss: no step yet' : `Loss by step: from ${decimal(losses[0][1], 2)} to ${decimal(lastLoss, 2)} at step ${losses.at(-1)[0]}` })
+      if (plan) drawScore(score, state, steps)
       if (numbers.open) showNumbers(state)
     },
   }
+}
+
+function drawScore(chart, { evaluations, plan }, steps) {
+  // Before the first test it is not known which score will be told.
+  const { name, short } = METRICS[evaluations[0]?.metric ?? 'accuracy']
+  const dots = evaluations.map(({ step, score }) => [step, score])
+  const isBaseline = plan.majority_accuracy !== null && evaluations[0]?.metric === 'accuracy'
+  const commonest = TASKS[plan.task].label
+  say('score-key', evaluations.length ? `${name} on held-out ${TASKS[plan.task].row}s` : 'Score on what is held out')
+  chart.draw({
+    dots, steps, top: 1, format: short,
+    // A correlation may be below zero.
+    low: Math.floor(4 * Math.min(0, ...evaluations.map(({ score }) => score))) / 4,
+    baseline: isBaseline ? { value: plan.majority_accuracy, text: `always the commonest ${commonest}` } : undefined,
+    label: dots.length ? `${name} on held-out ${TASKS[plan.task].row}s by step: from ${short(dots[0][1])} to ${short(dots.at(-1)[1])}` : 'Held-out score: not measured yet',
+  })
 }
 
 /** The more points there are, the longer the average looks back. */
@@ -232,19 +280,21 @@ function lossAt(state, step) {
   return found ? `step ${count(found[0])}: ${decimal(found[1])}` : ''
 }
 
-function accuracyAt(state, step) {
+function scoreAt(state, step) {
   const found = state?.evaluations.findLast(({ step: at }) => at <= step)
-  return found ? `step ${count(found.step)}: ${percentFine(found.accuracy)}` : ''
+  return found ? `step ${count(found.step)}: ${METRICS[found.metric].fine(found.score)}` : ''
 }
 
 function showNumbers({ losses, evaluations }) {
   const smooth = smoothed(losses, keepOf(losses))
   const every = Math.ceil(losses.length / TABLE_ROWS) || 1
   const steps = new Map(losses.flatMap(([step, loss], index) => index % every === every - 1 || index === losses.length - 1 ? [[step, [decimal(loss), decimal(smooth[index][1])]]] : []))
-  const tests = new Map(evaluations.map(one => [one.step, [percentFine(one.accuracy), decimal(one.loss)]]))
+  const { name, fine } = METRICS[evaluations[0]?.metric ?? 'accuracy']
+  // Answers have no loss: a window is not a question.
+  const tests = new Map(evaluations.map(({ step, score, evaluation: { loss } }) => [step, [fine(score), loss === undefined ? '–' : decimal(loss)]]))
   const all = [...new Set([...steps.keys(), ...tests.keys()])].sort((a, b) => a - b)
   const rows = all.map(step => [count(step), ...(steps.get(step) ?? ['', '']), ...(tests.get(step) ?? ['', ''])])
-  at('numbers-table').replaceChildren(table('Loss and accuracy by step', ['Step', 'Loss', 'smoothed', 'Accuracy, held out', 'Loss, held out'], rows, 'numeric'))
+  at('numbers-table').replaceChildren(table('Loss and score by step', ['Step', 'Loss', 'smoothed', `${name}, held out`, 'Loss, held out'], rows, 'numeric'))
 }
 
 // ---- controls
@@ -300,44 +350,4 @@ function holdScreen() {
     document.removeEventListener('visibilitychange', ask)
     lock?.release()
   }
-}
-
-// ---- try it
-
-function mountTry(app, current) {
-  const soon = settled(PATIENCE, async () => {
-    const prediction = await guess(app, current())
-    if (prediction) app.announce(`It says ${prediction.label}, ${percent(prediction.score)}.`)
-  })
-  for (const id of ['try-text', 'try-pair']) at(id).addEventListener('input', soon)
-}
-
-/** Asks the model about the text in the box and shows the answer, which it also returns. */
-async function guess(app, state) {
-  const { model } = app
-  const input = tryInput()
-  if (!model || !input.text || (!model.info.can_predict && !state?.evaluations.length)) return void at('try-result').replaceChildren()
-  try {
-    const [prediction] = await model.predict([input])
-    if (tryInput().text !== input.text) return
-    showGuess(prediction)
-    return prediction
-  } catch (error) {
-    if (error.fatal || app.model !== model) return
-    at('try-result').replaceChildren(make('p', { className: 'fineprint' }, `${error.message} ${error.remedy ?? ''}`))
-  }
-}
-
-function tryInput() {
-  const pair = at('try-pair-field').hidden ? '' : at('try-pair').value.trim()
-  return { text: at('try-text').value.trim(), ...(pair && { text_pair: pair }) }
-}
-
-function showGuess({ scores }) {
-  const sorted = Object.entries(scores).sort(([, a], [, b]) => b - a)
-  const lines = sorted.slice(0, SHOWN_GUESSES).map(([label, score], index) => {
-    return make('li', { className: index ? '' : 'first' },
-      make('span', { className: 'name' }, label), bar(score), make('span', { className: 'value' }, percentFine(score)))
-  })
-  at('try-result').replaceChildren(make('ol', {}, ...lines))
 }

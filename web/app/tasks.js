@@ -1,0 +1,80 @@
+// The tasks and their scores in the page's words.
+
+import { decimal, percent, percentFine, plural, short } from './format.js'
+
+/** In the order of the page. `row` and `label` are what a task calls its examples and their labels. */
+export const TASKS = {
+  'classification': {
+    name: 'Classification', about: 'one label for each text', row: 'row', label: 'label',
+    bars: 'Rows of each label', column: 'Label',
+  },
+  'multi-label': {
+    name: 'Multi-label', about: 'any number of labels for each text', row: 'row', label: 'label',
+    bars: 'Rows with each label', column: 'Labels',
+  },
+  'regression': {
+    name: 'Regression', about: 'a number for each text', row: 'row', label: 'score',
+    bars: 'Rows by score', column: 'Score',
+  },
+  'question-answering': {
+    name: 'Question answering', about: 'the answer, found in a paragraph', row: 'question', label: 'answer',
+    bars: '', column: 'Answers',
+  },
+  'tagging': {
+    name: 'Tagging', about: 'a label for each word', row: 'sentence', label: 'tag',
+    bars: 'Words of each tag', column: 'Tags',
+  },
+}
+
+/** A score's name, and how it is written: short for the eye, fine for comparing. */
+export const METRICS = {
+  accuracy: { name: 'Accuracy', short: percent, fine: percentFine },
+  micro_f1: { name: 'F1', short: percent, fine: percentFine },
+  f1: { name: 'F1', short: percent, fine: percentFine },
+  pearson: { name: 'Correlation', short: value => decimal(value, 2), fine: decimal },
+}
+
+/** Long texts of these are read piece by piece, those of the others are cut. */
+export function isWindowed(task) {
+  return task === 'tagging' || task === 'question-answering'
+}
+
+/** What a file holds: "Tagging: 4,000 sentences, 12 tags". */
+export function foundLine({ task, rows, labels, range }) {
+  const { name, row, label } = TASKS[task]
+  const more = labels.length ? `, ${plural(labels.length, label)}` : range ? `, scores from ${short(range[0])} to ${short(range[1])}` : ''
+  return `${name}: ${plural(rows, row)}${more}`
+}
+
+/** What a score means, and what it would be without learning. */
+export function meaningOf(metric, { task, eval_rows: rows, labels, majority_accuracy: majority }, evaluation) {
+  const held = `${plural(rows, TASKS[task].row)} that it never learns from`
+  const common = labels.length ? labels.reduce((most, label) => label.count > most.count ? label : most).label : ''
+  const always = majority === null || metric !== 'accuracy' ? '' : ` Always answering “${common}” gives ${percent(majority)}.`
+  switch (task) {
+    case 'classification': return `of ${held}, put under the right label.${always}`
+    case 'multi-label': return `F1 of all labels, on ${held}. All are named and none beside them: 100%. None is named: 0%.`
+    case 'regression': return `Pearson’s correlation of its numbers with the true ones, on ${held}. 1 is perfect, 0 is chance.`
+    case 'tagging': return metric === 'accuracy'
+      ? `of the words in ${held}, given the right tag.${always}`
+      : `F1 of entities, in ${held}. One counts when its type and both its ends are right.`
+    default: return `F1: the words its answers share with the right ones, in ${held}. ${percentFine(exactOf(evaluation))} are answered to the letter.`
+  }
+}
+
+/** The share of questions answered exactly; the scripts of SQuAD give percents. */
+function exactOf(evaluation) {
+  return (evaluation.best_exact ?? evaluation.exact) / 100
+}
+
+/** What a model that was fine-tuned elsewhere can do. */
+export function abilityOf({ task, labels, score_range: range }) {
+  const names = labels?.join(', ') ?? ''
+  switch (task) {
+    case 'multi-label': return `This model says which of these fit a text: ${names}.`
+    case 'regression': return `This model gives a text a number${range ? ` from ${short(range[0])} to ${short(range[1])}` : ''}.`
+    case 'tagging': return `This model tags words: ${[...new Set((labels ?? []).map(label => label.replace(/^[BIESLU]-/, '')))].filter(label => label !== 'O').join(', ')}.`
+    case 'question-answering': return 'This model finds the answer to a question in a paragraph.'
+    default: return `This model tells apart ${names || 'its labels'}.`
+  }
+}
