@@ -37,7 +37,7 @@ Environment variables:
   ELECTRA_WASM_ROAD  how to compile for the browser: rustup (its wasm target), debian (Debian's
                      compiler, with the standard library from source) or auto (the first that works)
   ELECTRA_CHROMIUM   the Chromium that the browser tests drive (default: the first one found)
-  ELECTRA_TINY_STEPS steps of each of the two runs of "tiny", to try it (default: 8000 and 10000)
+  ELECTRA_TINY_STEPS steps of each run of "tiny", to try it (default: 8000, 10000 and 2000)
   CARGO_TARGET_DIR   where compiled code goes (default: electra/ in the cache folder)
   XDG_CACHE_HOME     the cache folder (default: ~/.cache)
 HELP
