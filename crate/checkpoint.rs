@@ -415,35 +415,11 @@ fn normal(rng: &mut impl Rng) -> f64 {
 }
 
 /// The opposite of [`tensors_of`]: what an optimizer holds for each parameter, on `device`.
+/// `partly`: it may hold nothing for some.
 ///
 /// # Errors
 /// One is missing, unused or mis-shaped; in `file` their names start with `prefix`.
-#[cfg(not(target_family = "wasm"))]
 pub(crate) fn held_from<M: Module>(
-    model: &M,
-    file: &str,
-    prefix: &'static str,
-    tensors: BTreeMap<String, HostTensor>,
-    device: &Device,
-) -> Result<GradientsParams> {
-    hold(model, file, prefix, tensors, device, false)
-}
-
-/// The same of an optimizer that holds nothing for some parameters.
-///
-/// # Errors
-/// One is unused or mis-shaped.
-pub(crate) fn held_partly_from<M: Module>(
-    model: &M,
-    file: &str,
-    prefix: &'static str,
-    tensors: BTreeMap<String, HostTensor>,
-    device: &Device,
-) -> Result<GradientsParams> {
-    hold(model, file, prefix, tensors, device, true)
-}
-
-fn hold<M: Module>(
     model: &M,
     file: &str,
     prefix: &'static str,

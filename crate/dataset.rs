@@ -21,7 +21,7 @@ mod scores;
 mod table;
 mod words;
 
-pub use kind::{Kind, Layout, detect, layout};
+pub use kind::{Kind, detect, layout};
 pub use multi_label::{MultiExample, MultiLabel, multi_label, split_multi_label};
 pub use questions::{Answer, Question, Questions, read_questions, split_questions};
 pub use scores::{Regression, ScoredExample, choose_score_columns, regression, split_regression};

@@ -25,6 +25,14 @@ pub struct LabelCount {
     pub count: usize,
 }
 
+impl LabelCount {
+    /// Of every label, in their order; none where examples have scores or answers.
+    pub fn all(set: &Examples) -> Vec<Self> {
+        let counts = set.label_counts().into_iter();
+        counts.map(|(label, count)| LabelCount { label, count }).collect()
+    }
+}
+
 /// What a run will do.
 #[derive(Debug, Clone, Serialize)]
 pub struct TrainPlan {
@@ -373,12 +381,8 @@ fn plan(
     settings: &FinetuneConfig,
 ) -> TrainPlan {
     let skipped = || train.skipped().iter().chain(&encoded.skipped).chain(eval.skipped());
-    let counts = |set: &Examples| -> Vec<LabelCount> {
-        let counts = set.label_counts().into_iter();
-        counts.map(|(label, count)| LabelCount { label, count }).collect()
-    };
     let windows = encoded.features.len();
-    let (labels, eval_labels) = (counts(train), counts(eval));
+    let (labels, eval_labels) = (LabelCount::all(train), LabelCount::all(eval));
     TrainPlan {
         task: train.kind(),
         train_rows: train.len(),

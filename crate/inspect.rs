@@ -95,27 +95,25 @@ pub fn inspect(
         Kind::Tagging | Kind::QuestionAnswering => read_whole(source, task, reading)?,
         _ => {
             let table = read_table(name, bytes)?;
-            read_columns(&table, source, task, reading).map_err(|error| in_file(name, error))?
+            read_columns(&table, task, reading).map_err(|error| in_file(name, error))?
         }
     };
     let set = &file.set;
     let scores = values(set);
     let range = set.known().range.filter(|_| !scores.is_empty());
-    let layout = layout(name, bytes, task)?;
-    let labels = set.label_counts().into_iter();
     Ok(Inspection {
         task,
-        tasks: match layout.is_table() {
+        tasks: match file.chosen.is_some() {
             true => vec![Kind::Classification, Kind::MultiLabel, Kind::Regression],
             false => vec![task],
         },
         unclear,
-        format: layout.name(),
+        format: file.format,
         has_header: file.has_header,
         columns: file.columns,
         chosen: file.chosen,
         rows: file.rows,
-        labels: labels.map(|(label, count)| LabelCount { label, count }).collect(),
+        labels: LabelCount::all(set),
         scores: range.map(|range| histogram(&scores, range)),
         range,
         lengths: lengths(&token_counts(set, tokenizer)?, max_seq_length),
@@ -128,6 +126,7 @@ pub fn inspect(
 /// A file that was read.
 struct File {
     set: Examples,
+    format: &'static str,
     has_header: bool,
     columns: Vec<String>,
     chosen: Option<Columns>,
@@ -161,6 +160,7 @@ fn read_whole(source: &Source, task: Kind, reading: &Reading) -> Result<File> {
     };
     Ok(File {
         rows: set.len(),
+        format: layout(&source.name, &source.bytes, task)?,
         set,
         has_header: false,
         columns: columns.iter().map(|name| name.to_string()).collect(),
@@ -169,7 +169,7 @@ fn read_whole(source: &Source, task: Kind, reading: &Reading) -> Result<File> {
     })
 }
 
-fn read_columns(table: &Table, source: &Source, task: Kind, reading: &Reading) -> Result<File> {
+fn read_columns(table: &Table, task: Kind, reading: &Reading) -> Result<File> {
     let choice = &reading.columns;
     let chosen = match task {
         Kind::Regression => choose_score_columns(table, choice)?,
@@ -184,13 +184,14 @@ fn read_columns(table: &Table, source: &Source, task: Kind, reading: &Reading) -
                 label: chosen.label.clone(),
             };
             let reading = Reading { columns, ..reading.clone() };
-            Examples::read(task, &source.name, &source.bytes, &reading, &Known::default())?
+            Examples::from_table(task, table, &reading, &Known::default())?
         }
         // Its lengths can be shown while the labels' column is not chosen yet.
         false => Examples::Classification(classification(table, &chosen, Some(&[]))?),
     };
     Ok(File {
         set,
+        format: table.format.name(),
         has_header: table.has_header,
         columns: table.columns.clone(),
         chosen: Some(chosen),

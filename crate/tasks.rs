@@ -8,10 +8,10 @@ use crate::batch::{Batch, Features, Width};
 use crate::config::ElectraConfig;
 use crate::dataset::glue::{self, Split, read_glue_as};
 use crate::dataset::{
-    self, Classification, ColumnChoice, Kind, MultiLabel, Problem, Questions, Regression, Tagging,
-    choose_columns, choose_score_columns, in_file, multi_label as read_multi_label, read_questions,
-    read_table, read_tagging, regression as read_regression, split_multi_label, split_questions,
-    split_regression, split_tagging, train_eval_split,
+    self, Classification, ColumnChoice, Kind, MultiLabel, Problem, Questions, Regression, Table,
+    Tagging, choose_columns, choose_score_columns, in_file, multi_label as read_multi_label,
+    read_questions, read_table, read_tagging, regression as read_regression, split_multi_label,
+    split_questions, split_regression, split_tagging, train_eval_split,
 };
 use crate::error::{Error, Result};
 use crate::heads::{Architecture, num_labels};
@@ -124,20 +124,28 @@ impl Examples {
             _ => {}
         }
         let table = read_table(name, bytes)?;
+        Self::from_table(kind, &table, reading, known).map_err(|error| in_file(name, error))
+    }
+
+    /// The same of a table that was read, for a task that is told from columns.
+    ///
+    /// # Errors
+    /// There are no such columns, or no row can be used.
+    pub fn from_table(kind: Kind, table: &Table, reading: &Reading, known: &Known) -> Result<Self> {
+        let labels = known.labels.as_deref().or(reading.labels.as_deref());
         let choice = &reading.columns;
-        let read = || match kind {
+        match kind {
             Kind::Regression => {
-                let columns = choose_score_columns(&table, choice)?;
-                Ok(Self::Regression(read_regression(&table, &columns, known.range)?))
+                let columns = choose_score_columns(table, choice)?;
+                Ok(Self::Regression(read_regression(table, &columns, known.range)?))
             }
             Kind::MultiLabel => {
-                let columns = choose_columns(&table, choice)?;
+                let columns = choose_columns(table, choice)?;
                 let flags = &reading.label_columns;
-                Ok(Self::MultiLabel(read_multi_label(&table, &columns, flags, labels)?))
+                Ok(Self::MultiLabel(read_multi_label(table, &columns, flags, labels)?))
             }
-            _ => classification::labelled(&table, choice, labels).map(Self::Classification),
-        };
-        read().map_err(|error| in_file(name, error))
+            _ => classification::labelled(table, choice, labels).map(Self::Classification),
+        }
     }
 
     pub fn kind(&self) -> Kind {

@@ -8,9 +8,7 @@ use serde_json::{Map, Value};
 use super::multi_label::is_lists;
 use super::questions::is_squad;
 use super::scores::{SCORES, distinct, has_fractions};
-use super::table::{
-    Format, LABELS, Table, decode, ending, is_json, is_number, objects, read_table,
-};
+use super::table::{LABELS, Table, decode, ending, is_json, is_number, objects, read_table};
 use super::words::looks_like_columns;
 use super::{ColumnChoice, Places, cells, choose_columns, in_file, listed, named};
 use crate::error::{Error, Result};
@@ -60,42 +58,16 @@ pub fn detect(name: &str, bytes: &[u8]) -> Result<Kind> {
     detect_table(&table).map_err(|error| in_file(name, error))
 }
 
-/// How a file is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Layout {
-    Table(Format),
-    Columns,
-    Objects,
-    Squad,
-}
-
-impl Layout {
-    pub fn name(self) -> &'static str {
-        match self {
-            Layout::Table(format) => format.name(),
-            Layout::Columns => "conll",
-            Layout::Objects => "jsonl",
-            Layout::Squad => "squad",
-        }
-    }
-
-    pub fn is_table(self) -> bool {
-        matches!(self, Layout::Table(_))
-    }
-}
-
-/// How a file of this task is written.
+/// How a file that is no table is written: `conll`, `squad` or `jsonl`.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn layout(name: &str, bytes: &[u8], task: Kind) -> Result<Layout> {
+/// It is not text.
+pub fn layout(name: &str, bytes: &[u8], task: Kind) -> Result<&'static str> {
     let text = decode(name, bytes)?;
     Ok(match task {
-        Kind::Tagging if is_json(name, &text) => Layout::Objects,
-        Kind::Tagging => Layout::Columns,
-        Kind::QuestionAnswering if is_squad(name, &text) => Layout::Squad,
-        Kind::QuestionAnswering => Layout::Objects,
-        _ => Layout::Table(read_table(name, bytes)?.format),
+        Kind::Tagging if !is_json(name, &text) => "conll",
+        Kind::QuestionAnswering if is_squad(name, &text) => "squad",
+        _ => "jsonl",
     })
 }
 

@@ -62,7 +62,8 @@ impl Saved {
         let network = Pretraining::with_weights(&state.config, vocab_size, &file, weights, device)?;
         let mut moments = [GradientsParams::new(), GradientsParams::new()];
         if state.counters.step > 0 {
-            let held = |prefix, part| checkpoint::held_from(&network, &file, prefix, part, device);
+            let held =
+                |prefix, part| checkpoint::held_from(&network, &file, prefix, part, device, false);
             moments = [held("first.", first)?, held("second.", second)?];
         }
         Ok(Saved { path: path.to_path_buf(), state, network, moments })

@@ -170,7 +170,7 @@ impl Trainer {
         }
         let network = self.filled(weights)?;
         let held = |prefix, part| {
-            checkpoint::held_partly_from(&network, STATE, prefix, part, &self.device)
+            checkpoint::held_from(&network, STATE, prefix, part, &self.device, true)
                 .map_err(|e| e.fix(REMEDY))
         };
         let (first, second) = (held("first.", first)?, held("second.", second)?);
