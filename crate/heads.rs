@@ -8,7 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::config::{Activation, ClassificationHead, ElectraConfig, QaHead};
 use crate::error::{Error, Result};
-use crate::kernels::softmax;
+use crate::kernels::{DropoutMasks, softmax};
 use crate::model::{Dropout, ElectraModel, Inputs, LayerNorm, activate, linear};
 
 /// The Hugging Face classes that this crate reads and writes.
@@ -99,31 +99,43 @@ impl Electra {
     /// `num_labels` for a classifier, what [`JointSpanHead::search`] finds for the original's head
     /// for questions, and `seq` times the logits of a token for the others.
     pub fn flat_logits(&self, inputs: &Inputs) -> Tensor<2> {
+        self.logits(inputs, &mut DropoutMasks::none())
+    }
+
+    fn logits(&self, inputs: &Inputs, dropout: &mut DropoutMasks) -> Tensor<2> {
+        let hidden = self.electra.forward(inputs, dropout);
         match &self.head {
-            Head::Discriminator(_) => self.replaced_logits(inputs),
-            Head::Generator(_) => self.vocabulary_logits(inputs).flatten(1, 2),
-            Head::Classifier(_) | Head::OriginalClassifier(_) => self.class_logits(inputs),
-            Head::Tokens(_) => self.token_logits(inputs).flatten(1, 2),
-            Head::Span(_) => {
-                let (start, end) = self.span_logits(inputs);
+            Head::Discriminator(head) => head.forward(hidden),
+            Head::Generator(head) => head.forward(hidden, self.word_table()).flatten(1, 2),
+            Head::Classifier(head) => head.forward(first_token(hidden), dropout),
+            Head::OriginalClassifier(head) => head.forward(first_token(hidden), dropout),
+            Head::Tokens(head) => head.forward(hidden, dropout).flatten(1, 2),
+            Head::Span(head) => {
+                let (start, end) = head.forward(hidden);
                 Tensor::stack::<3>(vec![start, end], 2).flatten(1, 2)
             }
-            Head::JointSpan(head) => head.search(self.electra.forward(inputs), inputs),
+            Head::JointSpan(head) => head.search(hidden, inputs),
         }
     }
 
-    /// The logits that the loss is computed from: [`Electra::flat_logits`], but where an end depends
-    /// on its start they are those of the right start. There, a token has three: start, end, and at
-    /// `[CLS]` the answerability.
+    /// The logits that the loss is computed from: [`Electra::flat_logits`] with dropout, but where an
+    /// end depends on its start they are those of the right start. There, a token has three: start,
+    /// end, and at `[CLS]` the answerability.
     ///
     /// # Shapes
     /// - targets: `[batch, width]`; those of answers have three columns a token, the first the start
     /// - output: `[batch, width]`
-    pub fn training_logits(&self, inputs: &Inputs, targets: Tensor<2>) -> Tensor<2> {
-        let Head::JointSpan(_) = &self.head else { return self.flat_logits(inputs) };
+    pub fn training_logits(
+        &self,
+        inputs: &Inputs,
+        targets: Tensor<2>,
+        dropout: &mut DropoutMasks,
+    ) -> Tensor<2> {
+        let Head::JointSpan(head) = &self.head else { return self.logits(inputs, dropout) };
         let [batch, seq] = inputs.input_ids.dims();
         let starts = targets.reshape([batch, seq, 3]).narrow(2, 0, 1).squeeze_dim(2);
-        let JointLogits { start, end, answerability } = self.joint_span_logits(inputs, starts);
+        let hidden = self.electra.forward(inputs, dropout);
+        let JointLogits { start, end, answerability } = head.forward(hidden, inputs, starts);
         let answerability = is_first(inputs) * answerability;
         Tensor::stack::<3>(vec![start, end, answerability], 2).flatten(1, 2)
     }
@@ -138,22 +150,21 @@ impl Electra {
     /// Replaced-token logits, `[batch, seq]`: above 0 means "replaced".
     pub fn replaced_logits(&self, inputs: &Inputs) -> Tensor<2> {
         let Head::Discriminator(head) = &self.head else { panic!("not a discriminator") };
-        head.forward(self.electra.forward(inputs))
+        head.forward(self.hidden(inputs))
     }
 
     /// Vocabulary logits at every position, `[batch, seq, vocab]`.
     pub fn vocabulary_logits(&self, inputs: &Inputs) -> Tensor<3> {
         let Head::Generator(head) = &self.head else { panic!("not a generator") };
-        let table = self.electra.embeddings.word_embeddings.weight.val();
-        head.forward(self.electra.forward(inputs), table)
+        head.forward(self.hidden(inputs), self.word_table())
     }
 
     /// Class logits, `[batch, num_labels]`.
     pub fn class_logits(&self, inputs: &Inputs) -> Tensor<2> {
-        let hidden = self.electra.forward(inputs);
+        let (first, none) = (first_token(self.hidden(inputs)), &mut DropoutMasks::none());
         match &self.head {
-            Head::Classifier(head) => head.forward(first_token(hidden)),
-            Head::OriginalClassifier(head) => head.forward(first_token(hidden)),
+            Head::Classifier(head) => head.forward(first, none),
+            Head::OriginalClassifier(head) => head.forward(first, none),
             _ => panic!("not a classifier"),
         }
     }
@@ -161,13 +172,13 @@ impl Electra {
     /// Class logits of every token, `[batch, seq, num_labels]`.
     pub fn token_logits(&self, inputs: &Inputs) -> Tensor<3> {
         let Head::Tokens(head) = &self.head else { panic!("not a tagger") };
-        head.forward(self.electra.forward(inputs))
+        head.forward(self.hidden(inputs), &mut DropoutMasks::none())
     }
 
     /// Start and end logits, `[batch, seq]` each.
     pub fn span_logits(&self, inputs: &Inputs) -> (Tensor<2>, Tensor<2>) {
         let Head::Span(head) = &self.head else { panic!("not a question answerer") };
-        head.forward(self.electra.forward(inputs))
+        head.forward(self.hidden(inputs))
     }
 
     /// The logits of the original's head for questions, the ends given a start in each text.
@@ -176,7 +187,16 @@ impl Electra {
     /// - starts: `[batch, seq]`, 1 at the start and 0 elsewhere
     pub fn joint_span_logits(&self, inputs: &Inputs, starts: Tensor<2>) -> JointLogits {
         let Head::JointSpan(head) = &self.head else { panic!("not the original's answerer") };
-        head.forward(self.electra.forward(inputs), inputs, starts)
+        head.forward(self.hidden(inputs), inputs, starts)
+    }
+
+    /// The last hidden states, with nothing dropped: `[batch, seq, hidden]`.
+    fn hidden(&self, inputs: &Inputs) -> Tensor<3> {
+        self.electra.forward(inputs, &mut DropoutMasks::none())
+    }
+
+    fn word_table(&self) -> Tensor<2> {
+        self.electra.embeddings.word_embeddings.weight.val()
     }
 }
 
@@ -291,9 +311,10 @@ impl ClassifierHead {
 
     /// # Shapes
     /// - first: `[batch, hidden]`, output: `[batch, num_labels]`
-    pub fn forward(&self, first: Tensor<2>) -> Tensor<2> {
-        let inner = activate(Activation::Gelu, self.dense.forward(self.dropout.forward(first)));
-        self.out_proj.forward(self.dropout.forward(inner))
+    pub fn forward(&self, first: Tensor<2>, dropout: &mut DropoutMasks) -> Tensor<2> {
+        let first = self.dropout.forward(first, dropout);
+        let inner = activate(Activation::Gelu, self.dense.forward(first));
+        self.out_proj.forward(self.dropout.forward(inner, dropout))
     }
 }
 
@@ -315,8 +336,12 @@ impl LinearHead {
 
     /// # Shapes
     /// - hidden: `[.., hidden]`, output: `[.., num_labels]`
-    pub fn forward<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
-        self.classifier.forward(self.dropout.forward(hidden))
+    pub fn forward<const D: usize>(
+        &self,
+        hidden: Tensor<D>,
+        dropout: &mut DropoutMasks,
+    ) -> Tensor<D> {
+        self.classifier.forward(self.dropout.forward(hidden, dropout))
     }
 }
 

@@ -14,6 +14,6 @@ mod noise;
 mod optimizer;
 
 pub use differentiable::{gelu, layer_norm, softmax};
-pub use dropout::{dropout, seed_dropout};
+pub use dropout::{Drop, DropoutMasks, dropout};
 pub use noise::add_gumbel;
 pub use optimizer::{AdamFactors, adam, sum_of_squares};

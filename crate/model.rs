@@ -10,7 +10,7 @@ use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::config::{Activation, ElectraConfig};
-use crate::kernels::{self, gelu};
+use crate::kernels::{self, DropoutMasks, gelu};
 
 /// One padded batch, as the network takes it.
 #[derive(Debug, Clone)]
@@ -56,15 +56,15 @@ impl ElectraModel {
 
     /// # Shapes
     /// - output: `[batch, seq, hidden]`
-    pub fn forward(&self, inputs: &Inputs) -> Tensor<3> {
-        self.forward_all(inputs).last()
+    pub fn forward(&self, inputs: &Inputs, dropout: &mut DropoutMasks) -> Tensor<3> {
+        self.forward_all(inputs, dropout).last()
     }
 
     /// The same, keeping what every layer gave.
-    pub fn forward_all(&self, inputs: &Inputs) -> Activations {
-        let embeddings = self.embeddings.forward(inputs);
+    pub fn forward_all(&self, inputs: &Inputs, dropout: &mut DropoutMasks) -> Activations {
+        let embeddings = self.embeddings.forward(inputs, dropout);
         let mask = additive_mask(inputs.attention_mask.clone());
-        let hidden_states = self.encoder.forward_all(embeddings.clone(), mask);
+        let hidden_states = self.encoder.forward_all(embeddings.clone(), mask, dropout);
         Activations { embeddings, hidden_states }
     }
 }
@@ -90,7 +90,12 @@ impl Encoder {
     /// # Shapes
     /// - embeddings: `[batch, seq, embedding]`, mask: `[batch, 1, 1 or seq, seq]`
     /// - output: `[batch, seq, hidden]` each: the projected embeddings, then every layer
-    pub fn forward_all(&self, embeddings: Tensor<3>, mask: Tensor<4>) -> Vec<Tensor<3>> {
+    pub fn forward_all(
+        &self,
+        embeddings: Tensor<3>,
+        mask: Tensor<4>,
+        dropout: &mut DropoutMasks,
+    ) -> Vec<Tensor<3>> {
         let projected = match &self.embeddings_project {
             Some(project) => project.forward(embeddings),
             None => embeddings,
@@ -98,7 +103,7 @@ impl Encoder {
         let mut hidden_states = vec![projected];
         for layer in &self.layers {
             let hidden = hidden_states[hidden_states.len() - 1].clone();
-            hidden_states.push(layer.forward(hidden, mask.clone()));
+            hidden_states.push(layer.forward(hidden, mask.clone(), dropout));
         }
         hidden_states
     }
@@ -107,8 +112,13 @@ impl Encoder {
     ///
     /// # Shapes
     /// As [`Encoder::forward_all`].
-    pub fn forward(&self, embeddings: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
-        let mut hidden_states = self.forward_all(embeddings, mask);
+    pub fn forward(
+        &self,
+        embeddings: Tensor<3>,
+        mask: Tensor<4>,
+        dropout: &mut DropoutMasks,
+    ) -> Tensor<3> {
+        let mut hidden_states = self.forward_all(embeddings, mask, dropout);
         hidden_states.pop().expect("there is at least the projected embedding")
     }
 }
@@ -137,8 +147,8 @@ impl Embeddings {
 
     /// # Shapes
     /// - output: `[batch, seq, embedding]`
-    pub fn forward(&self, inputs: &Inputs) -> Tensor<3> {
-        self.dropout.forward(self.normalised(inputs))
+    pub fn forward(&self, inputs: &Inputs, dropout: &mut DropoutMasks) -> Tensor<3> {
+        self.dropout.forward(self.normalised(inputs), dropout)
     }
 
     /// The same with other tables of words and positions.
@@ -151,8 +161,9 @@ impl Embeddings {
         words: Tensor<2>,
         positions: Tensor<2>,
         inputs: &Inputs,
+        dropout: &mut DropoutMasks,
     ) -> Tensor<3> {
-        self.dropout.forward(self.normalised_with(words, positions, inputs))
+        self.dropout.forward(self.normalised_with(words, positions, inputs), dropout)
     }
 
     /// Before the dropout.
@@ -221,15 +232,22 @@ impl EncoderLayer {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`, mask: `[batch, 1, 1, seq]`
     /// - output: `[batch, seq, hidden]`
-    fn forward(&self, hidden: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
-        let attended = self.attention_output.forward(self.attention(hidden.clone(), mask));
-        let hidden = self.attention_norm.forward(self.hidden_dropout.forward(attended) + hidden);
+    fn forward(&self, hidden: Tensor<3>, mask: Tensor<4>, dropout: &mut DropoutMasks) -> Tensor<3> {
+        let attended = self.attention(hidden.clone(), mask, dropout);
+        let attended =
+            self.hidden_dropout.forward(self.attention_output.forward(attended), dropout);
+        let hidden = self.attention_norm.forward(attended + hidden);
         let inner = activate(self.hidden_act, self.intermediate.forward(hidden.clone()));
-        let output = self.hidden_dropout.forward(self.output.forward(inner));
+        let output = self.hidden_dropout.forward(self.output.forward(inner), dropout);
         self.output_norm.forward(output + hidden)
     }
 
-    fn attention(&self, hidden: Tensor<3>, mask: Tensor<4>) -> Tensor<3> {
+    fn attention(
+        &self,
+        hidden: Tensor<3>,
+        mask: Tensor<4>,
+        dropout: &mut DropoutMasks,
+    ) -> Tensor<3> {
         let [batch, seq, width] = hidden.dims();
         let heads = self.num_attention_heads;
         let head_size = width / heads;
@@ -238,7 +256,8 @@ impl EncoderLayer {
         let key = split(self.key.forward(hidden.clone()));
         let value = split(self.value.forward(hidden));
         let scores = query.matmul(key.transpose()) / (head_size as f64).sqrt() + mask;
-        let probs = self.attention_dropout.forward(kernels::softmax(scores)); // [batch, heads, seq, seq]
+        let probs = kernels::softmax(scores); // [batch, heads, seq, seq]
+        let probs = self.attention_dropout.forward(probs, dropout);
         probs.matmul(value).swap_dims(1, 2).reshape([batch, seq, width])
     }
 }
@@ -275,15 +294,16 @@ pub(crate) fn linear(d_input: usize, d_output: usize, device: &Device) -> Linear
     LinearConfig::new(d_input, d_output).init(device)
 }
 
-/// Dropout, where autodiff is; see `kernels`.
+/// Dropout with the masks of `kernels`.
 #[derive(Module, Debug)]
 pub struct Dropout {
     pub prob: f64,
 }
 
 impl Dropout {
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        kernels::dropout(x, self.prob)
+    /// Takes the next of the masks, where there are any.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, masks: &mut DropoutMasks) -> Tensor<D> {
+        kernels::dropout(x, masks.draw(self.prob))
     }
 }
 

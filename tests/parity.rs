@@ -20,7 +20,7 @@ use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
 use electra::checkpoint::{self, HostTensor, Loaded};
 use electra::dataset::Kind;
 use electra::heads::{Architecture, BEAM, Electra, Head, JointLogits};
-use electra::kernels::{add_gumbel, dropout, seed_dropout};
+use electra::kernels::{DropoutMasks, add_gumbel, dropout};
 use electra::model::Inputs;
 use electra::optim::{Optimizer, OptimizerConfig, Schedule};
 use electra::tasks::{
@@ -88,9 +88,11 @@ fn twenty_steps_equal_pytorch_s_on_the_gpu() {
 fn noise_and_dropout_on_the_gpu_are_those_of_the_cpu() {
     let noise = |device: &Device| add_gumbel(Tensor::zeros([37, 501], device), 9, 4);
     let dropped = |device: &Device| {
-        seed_dropout(5);
-        let ones = || Tensor::<2>::ones([37, 501], &device.clone().autodiff());
-        (dropout(ones(), 0.1) + dropout(ones(), 0.4)).inner()
+        let mut masks = DropoutMasks::seeded(5);
+        let mut dropped = |prob| {
+            dropout(Tensor::<2>::ones([37, 501], &device.clone().autodiff()), masks.draw(prob))
+        };
+        (dropped(0.1) + dropped(0.4)).inner()
     };
     for on in [noise as fn(&Device) -> Tensor<2>, dropped] {
         let (cpu, gpu) = (host(on(&Device::flex())), host(on(&gpu())));
@@ -119,7 +121,7 @@ fn check_model(folder: &Path, device: &Device, tolerance: Tolerance) -> Vec<Stri
     let loaded = load(folder, &device);
     let fixture = Fixture::read(&folder.join("case.safetensors"));
     let inputs = fixture.inputs(&device);
-    let activations = loaded.model.electra.forward_all(&inputs);
+    let activations = loaded.model.electra.forward_all(&inputs, &mut DropoutMasks::none());
     let mut found = BTreeMap::from([("embeddings".to_string(), host(activations.embeddings))]);
     for (i, hidden) in activations.hidden_states.into_iter().enumerate() {
         found.insert(format!("hidden_states.{i}"), host(hidden));
@@ -281,7 +283,7 @@ fn loss_and_logits(loaded: &Loaded, fixture: &Fixture, inputs: &Inputs) -> (Tens
             let targets = span_targets(fixture, [rows, seq], &inputs.attention_mask.device());
             // transformers does not close padding, and the original's head does it itself.
             let open = real(rows, seq, &inputs.attention_mask);
-            let logits = model.training_logits(inputs, targets.clone());
+            let logits = model.training_logits(inputs, targets.clone(), &mut DropoutMasks::none());
             let loss = question_answering::loss(logits, targets.clone(), open, rows);
             (loss, answer_logits(model, inputs, targets))
         }

@@ -9,6 +9,7 @@ use electra::checkpoint;
 use electra::config::ElectraConfig;
 use electra::error::{Error, Result};
 use electra::heads::{Architecture, Electra};
+use electra::kernels::DropoutMasks;
 use electra::masking::Masking;
 use electra::optim::{Optimizer, OptimizerConfig};
 use electra::pretrain::batch::{Masked, Totals, collate as collate_masked};
@@ -172,7 +173,8 @@ fn pretrain_steps(args: &Args, device: &Device) -> Result<(Vec<f64>, f64)> {
         let current = network.take().expect("put back below");
         let (_, grads) = shards::gradients(&current, batches, &autodiff, |network, batch| {
             let noise = seeded_noise(&config, &batch, "gumbel");
-            let pass = pass(network, &config, &batch, totals, noise);
+            let mut dropout = DropoutMasks::seeded(step as u64);
+            let pass = pass(network, &config, &batch, totals, noise, &mut dropout);
             Part { loss: pass.backward.expect("it learns"), report: pass.gen_loss }
         });
         let (next, norm) = optimizer.update(current, grads);
@@ -198,7 +200,9 @@ fn finetune_steps(args: &Args, config: &ElectraConfig, device: &Device) -> Resul
         let collate = |part: &[&Features]| collate(part, part.len(), args.seq, width, &autodiff);
         let batches = parts.map(collate).collect();
         let (_, grads) = shards::gradients(&current, batches, &autodiff, |model, batch| {
-            let logits = model.class_logits(&batch.inputs);
+            let mut dropout = DropoutMasks::seeded(step as u64);
+            let targets = batch.targets.clone();
+            let logits = model.training_logits(&batch.inputs, targets, &mut dropout);
             let loss = classification::loss(logits, batch.targets, args.batch_size);
             Part { report: loss.clone().inner(), loss }
         });

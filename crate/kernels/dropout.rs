@@ -1,8 +1,6 @@
 //! Dropout whose mask is a hash of a seed and a place: nothing is stored for the way back, and
 //! every device drops the same values.
 
-use std::cell::Cell;
-
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
@@ -14,26 +12,43 @@ use burn::tensor::Tensor;
 use super::host;
 use super::noise::mix;
 
-thread_local! {
-    /// The seed of a forward pass, and how many masks it has drawn. A forward pass runs on one
-    /// thread from end to end.
-    static DRAWS: Cell<(u32, u32)> = const { Cell::new((0, 0)) };
+/// The dropout masks of one forward pass, drawn in turn; of a pass that drops nothing, none.
+///
+/// Which mask a place in the network gets follows from the seed and from how many were drawn before
+/// it, so the order of the places is part of what a run with a seed computes.
+#[derive(Debug, Clone)]
+pub struct DropoutMasks {
+    seed: Option<u32>,
+    drawn: u32,
 }
 
-/// Starts the sequence of masks of a forward pass.
-pub fn seed_dropout(seed: u64) {
-    DRAWS.set((mix(seed as u32) ^ (seed >> 32) as u32, 0));
-}
-
-/// Zeroes a share of the values and scales the others up. Where there is no autodiff, `x` itself.
-pub fn dropout<const D: usize>(x: Tensor<D>, prob: f64) -> Tensor<D> {
-    if prob == 0.0 || !x.is_autodiff() {
-        return x;
+impl DropoutMasks {
+    /// For predictions and evaluations.
+    pub fn none() -> Self {
+        DropoutMasks { seed: None, drawn: 0 }
     }
-    let (seed, draw) = DRAWS.get();
-    DRAWS.set((seed, draw.wrapping_add(1)));
-    let drop = Drop { key: mix(seed ^ mix(draw)), prob };
-    Tensor::from_dispatch(Dispatch::drop_out(x.into_dispatch(), drop))
+
+    /// For a pass that is trained on.
+    pub fn seeded(seed: u64) -> Self {
+        DropoutMasks { seed: Some(mix(seed as u32) ^ (seed >> 32) as u32), drawn: 0 }
+    }
+
+    /// The mask of the next place, where a share of `prob` is dropped; a place that drops nothing
+    /// takes none.
+    pub fn draw(&mut self, prob: f64) -> Option<Drop> {
+        let seed = self.seed.filter(|_| prob > 0.0)?;
+        let key = mix(seed ^ mix(self.drawn));
+        self.drawn = self.drawn.wrapping_add(1);
+        Some(Drop { key, prob })
+    }
+}
+
+/// Zeroes a share of the values and scales the others up; without a mask, `x` itself.
+pub fn dropout<const D: usize>(x: Tensor<D>, mask: Option<Drop>) -> Tensor<D> {
+    match mask {
+        Some(drop) => Tensor::from_dispatch(Dispatch::drop_out(x.into_dispatch(), drop)),
+        None => x,
+    }
 }
 
 /// One mask.
@@ -119,8 +134,7 @@ mod tests {
 
     #[test]
     fn a_share_is_dropped_and_the_rest_scaled_up() {
-        seed_dropout(1);
-        let dropped = values(dropout(ones(), 0.1));
+        let dropped = values(dropout(ones(), DropoutMasks::seeded(1).draw(0.1)));
         let zeros = dropped.iter().filter(|x| **x == 0.0).count() as f64 / 1e5;
         assert!((zeros - 0.1).abs() < 0.004, "{zeros}");
         assert!(dropped.iter().all(|x| *x == 0.0 || (*x - 1.0 / 0.9).abs() < 1e-6));
@@ -129,7 +143,7 @@ mod tests {
     #[test]
     fn the_gradient_goes_through_the_same_holes() {
         let x = ones();
-        let y = dropout(x.clone(), 0.3);
+        let y = dropout(x.clone(), DropoutMasks::seeded(2).draw(0.3));
         let gradient = x.grad(&y.clone().sum().backward()).unwrap();
         assert_eq!(gradient.into_data().try_into_vec::<f32>().unwrap(), values(y));
     }
@@ -137,8 +151,8 @@ mod tests {
     #[test]
     fn masks_follow_the_seed_and_differ_from_each_other() {
         let draw = |seed| {
-            seed_dropout(seed);
-            [values(dropout(ones(), 0.5)), values(dropout(ones(), 0.5))]
+            let mut masks = DropoutMasks::seeded(seed);
+            [(); 2].map(|()| values(dropout(ones(), masks.draw(0.5))))
         };
         assert_eq!(draw(1), draw(1));
         let ([a, b], [c, _]) = (draw(1), draw(2));
@@ -146,9 +160,17 @@ mod tests {
         assert!([same(&a, &b), same(&a, &c)].iter().all(|n| (49_000..51_000).contains(n)));
     }
 
+    /// A run that goes on after an update of the program draws what it would have drawn.
     #[test]
-    fn nothing_is_dropped_without_autodiff() {
-        let x = Tensor::<2>::ones([3, 3], &Device::flex());
-        assert_eq!(dropout(x, 0.9).sum().into_scalar::<f32>(), 9.0);
+    fn the_masks_of_a_seed_stay_what_they_are() {
+        let mut masks = DropoutMasks::seeded(0x1234_5678_9abc_def0);
+        let keys = [0.1, 0.0, 0.5, 0.2].map(|prob| masks.draw(prob).map(Drop::key));
+        assert_eq!(keys, [Some(0x2c02_a127), None, Some(0x5fce_1029), Some(0x09b5_4100)]);
+    }
+
+    #[test]
+    fn nothing_is_dropped_without_a_seed() {
+        let mut masks = DropoutMasks::none();
+        assert!(values(dropout(ones(), masks.draw(0.9))).iter().all(|x| *x == 1.0));
     }
 }

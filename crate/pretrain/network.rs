@@ -12,6 +12,7 @@ use crate::checkpoint::{self, Fresh, HostTensor, ModelFiles};
 use crate::config::{DiscriminatorObjective, ElectraConfig};
 use crate::error::Result;
 use crate::heads::{Architecture, DiscriminatorHead, GeneratorHead};
+use crate::kernels::DropoutMasks;
 use crate::model::{Dropout, ElectraModel, Embeddings, Encoder, Inputs, additive_mask};
 
 /// Everything that pre-training trains.
@@ -149,15 +150,16 @@ impl Pretraining {
     }
 
     /// The main network's last hidden states, `[batch, seq, hidden]`.
-    pub fn main_hidden(&self, inputs: &Inputs) -> Tensor<3> {
-        let Some(delta) = &self.delta else { return self.electra.forward(inputs) };
+    pub fn main_hidden(&self, inputs: &Inputs, dropout: &mut DropoutMasks) -> Tensor<3> {
+        let Some(delta) = &self.delta else { return self.electra.forward(inputs, dropout) };
         let embeddings = &self.electra.embeddings;
         let sum =
             |shared: &Embedding, own: &Embedding| shared.weight.val().detach() + own.weight.val();
         let words = sum(&embeddings.word_embeddings, &delta.word_embeddings);
         let positions = sum(&embeddings.position_embeddings, &delta.position_embeddings);
-        let embedded = embeddings.forward_with(words, positions, inputs);
-        self.electra.encoder.forward(embedded, additive_mask(inputs.attention_mask.clone()))
+        let embedded = embeddings.forward_with(words, positions, inputs, dropout);
+        let mask = additive_mask(inputs.attention_mask.clone());
+        self.electra.encoder.forward(embedded, mask, dropout)
     }
 
     /// The table the generator reads from, and its softmax is tied to: `[vocab, embedding]`.
@@ -172,19 +174,24 @@ impl Pretraining {
 
     /// The generator's last hidden states: `[batch, seq, width]`; of two towers side by side, each
     /// looking at one side of a token but not at it.
-    pub fn generator_hidden(&self, inputs: &Inputs) -> Tensor<3> {
+    pub fn generator_hidden(&self, inputs: &Inputs, dropout: &mut DropoutMasks) -> Tensor<3> {
         let generator = self.generator.as_ref().expect("asked for where there is one");
-        let Some(encoder) = &generator.encoder else { return self.electra.forward(inputs) };
-        let embedded = generator.dropout.forward(self.generator_embeddings().normalised(inputs));
+        let Some(encoder) = &generator.encoder else {
+            return self.electra.forward(inputs, dropout);
+        };
+        let embedded = self.generator_embeddings().normalised(inputs);
+        let embedded = generator.dropout.forward(embedded, dropout);
         let mask = additive_mask(inputs.attention_mask.clone());
-        let Some(backward) = &generator.backward else { return encoder.forward(embedded, mask) };
+        let Some(backward) = &generator.backward else {
+            return encoder.forward(embedded, mask, dropout);
+        };
         let [_, seq] = inputs.input_ids.dims();
         let device = inputs.attention_mask.device();
         let sided = |seen: fn(usize, usize) -> bool| {
             (mask.clone() + one_sided(seq, seen, &device)).clamp_min(-10000.0)
         };
-        let left = encoder.forward(embedded.clone(), sided(|from, to| to <= from));
-        let right = backward.forward(embedded, sided(|from, to| to >= from));
+        let left = encoder.forward(embedded.clone(), sided(|from, to| to <= from), dropout);
+        let right = backward.forward(embedded, sided(|from, to| to >= from), dropout);
         // Token t is told what its neighbours saw. The ends wrap round, to [CLS] and [SEP],
         // which nobody guesses.
         Tensor::cat(vec![left.roll_dim(1, 1), right.roll_dim(-1, 1)], 2)

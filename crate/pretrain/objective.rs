@@ -11,6 +11,7 @@ use super::batch::{Batch, Totals};
 use super::config::{Objective, PretrainConfig};
 use super::network::Pretraining;
 use super::vocabulary::{Guesses, Noise, Rows, Sampling, draw_evenly, guess};
+use crate::kernels::DropoutMasks;
 use crate::model::Inputs;
 use crate::seed::stream;
 
@@ -58,6 +59,7 @@ pub fn pass(
     batch: &Batch,
     totals: Totals,
     noise: Noise,
+    dropout: &mut DropoutMasks,
 ) -> Pass {
     let sampling = Sampling {
         temperature: config.temperature,
@@ -66,14 +68,15 @@ pub fn pass(
     };
     let generated = match (config.uniform_generator, config.two_towers()) {
         (true, _) => evenly(network, batch, totals, &sampling),
-        (_, true) => from_both_sides(network, batch, totals, &sampling),
-        _ => from_the_mask(network, batch, totals, &sampling),
+        (_, true) => from_both_sides(network, batch, totals, &sampling, dropout),
+        _ => from_the_mask(network, batch, totals, &sampling, dropout),
     };
     let mut backward = generated.backward.map(|term| term * config.gen_weight);
     let mut disc_loss = generated.gen_loss.zeros_like();
     let mut detection = None;
     if network.discriminator.is_some() {
-        let found = detect(network, config, batch, &generated.samples_at, generated.log_probs);
+        let (samples_at, log_probs) = (&generated.samples_at, generated.log_probs);
+        let found = detect(network, config, batch, samples_at, log_probs, dropout);
         let loss = detection_loss(config, batch, totals, &found);
         let term = loss.backward.map(|term| term * config.disc_weight);
         backward = match (backward, term) {
@@ -115,9 +118,10 @@ fn from_the_mask(
     batch: &Batch,
     totals: Totals,
     sampling: &Sampling,
+    dropout: &mut DropoutMasks,
 ) -> Generated {
     let inputs = Inputs { input_ids: batch.masked_ids.clone(), ..batch.inputs.clone() };
-    let drawn = gather(network.generator_hidden(&inputs), &batch.positions); // [rows, width]
+    let drawn = gather(network.generator_hidden(&inputs, dropout), &batch.positions); // [rows, width]
     let weights = batch.weights.clone().inner().flatten(0, 1) / totals.drawn;
     let targets: Tensor<1, Int> = batch.targets.clone().inner().flatten(0, 1);
     let replaced = batch.weights.clone().inner().int().flatten(0, 1);
@@ -140,8 +144,9 @@ fn from_both_sides(
     batch: &Batch,
     totals: Totals,
     sampling: &Sampling,
+    dropout: &mut DropoutMasks,
 ) -> Generated {
-    let hidden = network.generator_hidden(&batch.inputs); // [batch, seq, 2 width]
+    let hidden = network.generator_hidden(&batch.inputs, dropout); // [batch, seq, 2 width]
     let shape = batch.inputs.input_ids.dims();
     let weights = batch.candidates.clone().inner().flatten(0, 1) / totals.candidates;
     let targets: Tensor<1, Int> = batch.inputs.input_ids.clone().inner().flatten(0, 1);
@@ -226,6 +231,7 @@ fn detect(
     batch: &Batch,
     samples_at: &Tensor<2, Int>,
     log_probs: Option<Tensor<2>>,
+    dropout: &mut DropoutMasks,
 ) -> Detection {
     let (original, counts) = (batch.inputs.input_ids.clone().inner(), batch.counts.clone().inner());
     // A token drawn twice (only with replacement) becomes the mean of its samples, as in the
@@ -245,7 +251,7 @@ fn detect(
     };
     let inputs = Inputs { input_ids: corrupted, ..batch.inputs.clone() };
     let head = network.discriminator.as_ref().expect("looked at by the caller");
-    let mut logits = head.forward(network.main_hidden(&inputs)); // [batch, seq]
+    let mut logits = head.forward(network.main_hidden(&inputs, dropout)); // [batch, seq]
     if let Some(log_probs) = log_probs.filter(|_| electric) {
         let odds = (config.mask_prob / (1.0 - config.mask_prob)).ln();
         logits = logits + (log_probs + odds);

@@ -20,7 +20,7 @@ use crate::batch::{Features, Target};
 use crate::corpus::{Corpus, Index, Split, shuffled};
 use crate::distributed::World;
 use crate::error::{Error, Result};
-use crate::kernels::seed_dropout;
+use crate::kernels::DropoutMasks;
 use crate::masking::Masking;
 use crate::optim::Optimizer;
 use crate::seed::stream;
@@ -258,9 +258,10 @@ impl Run {
         let batches = parts.into_iter().map(batch).collect();
         let config = &self.config;
         shards::gradients(self.training_network(), batches, &device, |network, batch| {
-            seed_dropout(stream(config.seed, "dropout", batch.first_example));
+            let seed = stream(config.seed, "dropout", batch.first_example);
             let noise = seeded_noise(config, &batch, "gumbel");
-            let pass = pass(network, config, &batch, totals, noise);
+            let mut dropout = DropoutMasks::seeded(seed);
+            let pass = pass(network, config, &batch, totals, noise, &mut dropout);
             let report = Tensor::cat(vec![pass.gen_loss, pass.disc_loss], 0);
             Part { loss: pass.backward.expect("there is something to learn"), report }
         })
@@ -325,7 +326,8 @@ impl Run {
             let totals = Totals::of(&examples, special);
             let batch = self.collate(start as u64, &examples, &self.device);
             let noise = seeded_noise(&self.config, &batch, "eval gumbel");
-            let pass = pass(&network, &self.config, &batch, totals, noise);
+            let mut dropout = DropoutMasks::none();
+            let pass = pass(&network, &self.config, &batch, totals, noise, &mut dropout);
             let guessed = if self.config.two_towers() { totals.candidates } else { totals.drawn };
             tally.add(&batch, pass, guessed, totals.tokens).await?;
         }

@@ -16,7 +16,7 @@ use crate::config::ElectraConfig;
 use crate::dataset::Kind;
 use crate::finetune::{FinetuneOptions, SharedRun, Source, TaskFiles, start_shared};
 use crate::heads::{Architecture, Electra};
-use crate::kernels::seed_dropout;
+use crate::kernels::DropoutMasks;
 use crate::optim::Optimizer;
 use crate::seed::stream;
 use crate::shards::{self, examples_at_once};
@@ -379,8 +379,9 @@ fn one_task_alone_is_the_plain_loop() {
         let autodiff = device.clone().autodiff();
         let (loss, grads) =
             shards::gradients(&model, parts, &autodiff, |model, (batch, terms, seed)| {
-                seed_dropout(seed);
-                let logits = model.flat_logits(&batch.inputs);
+                let mut dropout = DropoutMasks::seeded(seed);
+                let targets = batch.targets.clone();
+                let logits = model.training_logits(&batch.inputs, targets, &mut dropout);
                 let loss: Tensor<1> = tasks::loss(kind, logits, &batch, width, terms) * 0.5;
                 shards::Part { report: loss.clone().inner(), loss }
             });

@@ -14,7 +14,7 @@ use crate::config::ElectraConfig;
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
 use crate::heads::{Electra, Head};
-use crate::kernels::seed_dropout;
+use crate::kernels::DropoutMasks;
 use crate::model::ElectraModel;
 use crate::optim::Optimizer;
 use crate::predict::Scorer;
@@ -418,9 +418,9 @@ impl Trainer {
         let device = self.device.clone().autodiff();
         let jobs = &self.jobs;
         shards::gradients(self.training_network(), parts, &device, |network, part| {
-            seed_dropout(part.seed);
             let Batch { inputs, targets, .. } = &part.batch;
-            let logits = network.of_task(part.job).training_logits(inputs, targets.clone());
+            let (model, mut dropout) = (network.of_task(part.job), DropoutMasks::seeded(part.seed));
+            let logits = model.training_logits(inputs, targets.clone(), &mut dropout);
             let (kind, width) = (jobs[part.job].eval.kind(), jobs[part.job].width());
             let loss = tasks::loss(kind, logits, &part.batch, width, part.terms) * weight;
             shards::Part { report: loss.clone().inner(), loss }

@@ -7,6 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use electra::checkpoint::{self, HostTensor};
 use electra::heads::Architecture;
+use electra::kernels::DropoutMasks;
 use electra::optim::Optimizer;
 use electra::pretrain::batch::{Batch, Totals};
 use electra::pretrain::config::{Objective, PretrainConfig};
@@ -68,14 +69,14 @@ fn exported_folders_give_the_logits_of_the_trained_network() {
                 Architecture::PreTraining => {
                     let head = network.discriminator.as_ref().unwrap();
                     (
-                        head.forward(network.main_hidden(&inputs)),
+                        head.forward(network.main_hidden(&inputs, &mut DropoutMasks::none())),
                         loaded.model.replaced_logits(&inputs),
                     )
                 }
                 _ => {
                     let head = &network.generator.as_ref().unwrap().predictions;
-                    let logits =
-                        head.forward(network.generator_hidden(&inputs), network.word_table());
+                    let hidden = network.generator_hidden(&inputs, &mut DropoutMasks::none());
+                    let logits = head.forward(hidden, network.word_table());
                     (logits.flatten(1, 2), loaded.model.vocabulary_logits(&inputs).flatten(1, 2))
                 }
             };
@@ -145,7 +146,8 @@ fn train(
             },
             |gumbel| nth(gumbel, step, &device.clone().inner()),
         );
-        let pass = pass(&network, config, &batch, totals, Noise::Given(Box::new(noise)));
+        let (noise, mut dropout) = (Noise::Given(Box::new(noise)), DropoutMasks::none());
+        let pass = pass(&network, config, &batch, totals, noise, &mut dropout);
         check_draws(&pass, &part, config, folder, step);
         let backward = pass.backward.expect("there is a loss").backward();
         let grads = GradientsParams::from_grads(backward, &network);
