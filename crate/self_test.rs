@@ -14,6 +14,7 @@ use crate::checkpoint::{self, HostTensor};
 use crate::config::ElectraConfig;
 use crate::error::{Error, Result};
 use crate::heads::{Architecture, Electra};
+use crate::kernels::DropoutMasks;
 use crate::optim::{Optimizer, OptimizerConfig};
 use crate::tasks::classification;
 
@@ -31,14 +32,16 @@ const LABELS: usize = 3;
 /// Each step moves a weight by up to the learning rate, so a wrong gradient shows far above this.
 const LEARNING_RATE: f64 = 1e-2;
 const LIMIT: f64 = 1e-3;
+/// Its masks are hashes of integers that wrap round, which nothing else here has.
+const DROPOUT: f64 = 0.1;
 
 /// Trains on the device and on the CPU and compares.
 ///
 /// # Errors
 /// They disagree, or the device fails.
 pub async fn self_test(device: &Device) -> Result<SelfTest> {
-    let (losses, weights) = train(device).await?;
-    let (true_losses, true_weights) = train(&Device::flex()).await?;
+    let (losses, weights) = train(&config(DROPOUT), device).await?;
+    let (true_losses, true_weights) = train(&config(DROPOUT), &Device::flex()).await?;
     let pairs = losses.iter().zip(&true_losses);
     let loss_error = largest(pairs.map(|(a, b)| f64::from((a - b).abs() / b.abs())));
     let differences = weights.iter().zip(&true_weights).flat_map(|(a, b)| {
@@ -61,11 +64,10 @@ fn largest(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |max, x| if x.is_nan() { f64::INFINITY } else { max.max(x) })
 }
 
-async fn train(device: &Device) -> Result<(Vec<f32>, Vec<HostTensor>)> {
-    let config = config();
+async fn train(config: &ElectraConfig, device: &Device) -> Result<(Vec<f32>, Vec<HostTensor>)> {
     let architecture = Architecture::SequenceClassification;
     let autodiff = device.clone().autodiff();
-    let mut model = checkpoint::fresh(&config, architecture, 1, &autodiff);
+    let mut model = checkpoint::fresh(config, architecture, 1, &autodiff);
     let optimizer = OptimizerConfig {
         learning_rate: LEARNING_RATE,
         total_steps: 2 * STEPS,
@@ -94,7 +96,8 @@ async fn update(
     let examples: Vec<Features> = (0..3).map(|row| example(row + 3 * step)).collect();
     let examples: Vec<&Features> = examples.iter().collect();
     let batch = collate(&examples, 4, 16, Width { labels: LABELS, per_token: false }, device);
-    let logits = model.class_logits(&batch.inputs);
+    let mut dropout = DropoutMasks::seeded(step as u64);
+    let logits = model.training_logits(&batch.inputs, batch.targets.clone(), &mut dropout);
     let loss = classification::loss(logits, batch.targets, batch.examples);
     let grads = GradientsParams::from_grads(loss.backward(), &model);
     let (model, _) = optimizer.update(model, grads);
@@ -104,7 +107,7 @@ async fn update(
 }
 
 /// Small, but with every operation of a real one.
-fn config() -> ElectraConfig {
+fn config(dropout: f64) -> ElectraConfig {
     let mut config = ElectraConfig {
         vocab_size: 50,
         embedding_size: 16,
@@ -112,8 +115,8 @@ fn config() -> ElectraConfig {
         num_hidden_layers: 2,
         num_attention_heads: 2,
         intermediate_size: 64,
-        hidden_dropout_prob: 0.0,
-        attention_probs_dropout_prob: 0.0,
+        hidden_dropout_prob: dropout,
+        attention_probs_dropout_prob: dropout,
         max_position_embeddings: 16,
         initializer_range: 0.2,
         ..ElectraConfig::default()
@@ -138,6 +141,15 @@ mod tests {
     fn the_cpu_agrees_with_itself() {
         let test = pollster::block_on(self_test(&Device::flex())).unwrap();
         assert_eq!(test, SelfTest { loss_error: 0.0, weight_error: 0.0 });
+    }
+
+    #[test]
+    fn values_are_dropped_out() {
+        let losses = |dropout| {
+            let (losses, _) = pollster::block_on(train(&config(dropout), &Device::flex())).unwrap();
+            losses
+        };
+        assert_ne!(losses(DROPOUT), losses(0.0));
     }
 
     #[test]
