@@ -26,3 +26,19 @@ impl Error {
         self
     }
 }
+
+// ---- Words of messages ----
+
+/// Names in quotes, one after the other.
+pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("{:?}", name.as_ref())).collect();
+    quoted.join(", ")
+}
+
+/// The text in quotes, cut where it is long.
+pub fn excerpt(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}

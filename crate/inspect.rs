@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::dataset::{
-    Classification, ColumnChoice, Columns, Kind, Problem, Table, choose_columns,
+    ColumnChoice, Columns, Kind, Problem, Question, Sentence, Table, TextExample, choose_columns,
     choose_score_columns, classification, detect, in_file, layout, read_table,
 };
 use crate::error::Result;
@@ -143,13 +143,11 @@ fn read_whole(source: &Source, task: Kind, reading: &Reading) -> Result<File> {
                 names.collect::<Vec<_>>().join(" ")
             };
             let shown = set.sentences.iter().take(SHOWN);
-            let row = |s: &crate::dataset::Sentence| {
-                vec![Some(s.words.join(" ")), s.labels.as_ref().map(name)]
-            };
+            let row = |s: &Sentence| vec![Some(s.words.join(" ")), s.labels.as_ref().map(name)];
             (&["words", "labels"], shown.map(row).collect())
         }
         Examples::QuestionAnswering(set) => {
-            let row = |q: &crate::dataset::Question| {
+            let row = |q: &Question| {
                 let answers = Some(q.golds.join(" | ")).filter(|golds| !golds.is_empty());
                 vec![Some(q.question.clone()), answers, Some(q.context.to_string())]
             };
@@ -187,7 +185,7 @@ fn read_columns(table: &Table, task: Kind, reading: &Reading) -> Result<File> {
             Examples::from_table(task, table, &reading, &Known::default())?
         }
         // Its lengths can be shown while the labels' column is not chosen yet.
-        false => Examples::Classification(classification(table, &chosen, Some(&[]))?),
+        false => Examples::Texts(classification(table, &chosen, Some(&[]))?),
     };
     Ok(File {
         set,
@@ -202,7 +200,7 @@ fn read_columns(table: &Table, task: Kind, reading: &Reading) -> Result<File> {
 
 fn values(set: &Examples) -> Vec<f64> {
     match set {
-        Examples::Regression(set) => set.examples.iter().filter_map(|e| e.score).collect(),
+        Examples::Texts(set) => set.examples.iter().filter_map(TextExample::score).collect(),
         _ => Vec::new(),
     }
 }
@@ -226,13 +224,7 @@ fn token_counts(set: &Examples, tokenizer: &Tokenizer) -> Result<Vec<usize>> {
         Ok(encoding.input_ids.len())
     };
     match set {
-        Examples::Classification(Classification { examples, .. }) => {
-            examples.iter().map(|e| count(&e.text, e.pair.as_deref())).collect()
-        }
-        Examples::MultiLabel(set) => {
-            set.examples.iter().map(|e| count(&e.text, e.pair.as_deref())).collect()
-        }
-        Examples::Regression(set) => {
+        Examples::Texts(set) => {
             set.examples.iter().map(|e| count(&e.text, e.pair.as_deref())).collect()
         }
         Examples::QuestionAnswering(set) => {

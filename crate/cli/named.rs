@@ -97,8 +97,7 @@ impl Named {
 
     pub fn kind(&self) -> Kind {
         match &self.name {
-            Name::Glue(task) if task.labels.is_empty() => Kind::Regression,
-            Name::Glue(_) => Kind::Classification,
+            Name::Glue(task) => task.kind(),
             Name::Squad(_) => Kind::QuestionAnswering,
             Name::Conll2000 => Kind::Tagging,
         }
@@ -395,7 +394,7 @@ impl Named {
             Name::Glue(task) => {
                 let labels = known.labels.as_deref();
                 glue::read_glue_as(task, part.split, name, bytes, labels, known.range)
-                    .map(Examples::from)
+                    .map(Examples::Texts)
             }
             _ => Examples::read(self.kind(), name, bytes, reading, known),
         }

@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 
-use super::table::{Format, Problem, Row, Table, decode};
-use super::{
-    Classification, Columns, Example, Regression, ScoredExample, classification, edit_distance,
-    excerpt, in_file, listed, regression,
-};
-use crate::error::{Error, Result};
+use super::classes::classification;
+use super::columns::{Columns, edit_distance};
+use super::kinds::Kind;
+use super::scores::regression;
+use super::table::{Format, Problem, Row, Table, decode, in_file};
+use super::texts::{TextExample, Texts};
+use crate::error::{Error, Result, excerpt, listed};
 
 /// What the tasks are trained with, in tokens.
 pub const MAX_SEQ_LENGTH: usize = 128;
@@ -70,13 +71,6 @@ impl Split {
     }
 }
 
-/// What a file holds.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Examples {
-    Classification(Classification),
-    Regression(Regression),
-}
-
 /// Finds a task by its name, or that of a folder, capitals aside.
 ///
 /// # Errors
@@ -116,6 +110,10 @@ impl Task {
         }
     }
 
+    pub fn kind(&self) -> Kind {
+        if self.labels.is_empty() { Kind::Regression } else { Kind::Classification }
+    }
+
     /// Its labels, owned.
     pub fn label_names(&self) -> Vec<String> {
         self.labels.iter().map(|label| label.to_string()).collect()
@@ -147,7 +145,7 @@ pub fn paths(task: &Task, split: Split) -> Vec<String> {
 /// # Errors
 /// The header lacks a column, or no row can be used; of a test split also any row that cannot be
 /// read, because a submission needs every one.
-pub fn read_glue(task: &Task, split: Split, name: &str, bytes: &[u8]) -> Result<Examples> {
+pub fn read_glue(task: &Task, split: Split, name: &str, bytes: &[u8]) -> Result<Texts> {
     read_glue_as(task, split, name, bytes, None, None)
 }
 
@@ -162,7 +160,7 @@ pub fn read_glue_as(
     bytes: &[u8],
     labels: Option<&[String]>,
     range: Option<(f64, f64)>,
-) -> Result<Examples> {
+) -> Result<Texts> {
     if !task.splits().contains(&split) {
         return Err(Error::new(name, format!("{} has no split {split:?}", task.name))
             .fix("Only mnli has mismatched and diagnostic splits."));
@@ -175,13 +173,12 @@ pub fn read_glue_as(
         require(task, &table, column)?;
     }
     let labels = labels.map_or_else(|| task.label_names(), <[String]>::to_vec);
-    let range = range.unwrap_or(RANGE);
     if !split.is_labelled() {
         return test_examples(task, &table, &columns, labels, range);
     }
-    let set = match task.labels {
-        [] => regression(&table, &columns, Some(range)).map(Examples::Regression),
-        _ => classification(&table, &columns, Some(&labels)).map(Examples::Classification),
+    let set = match task.kind() {
+        Kind::Regression => regression(&table, &columns, Some(range.unwrap_or(RANGE))),
+        _ => classification(&table, &columns, Some(&labels)),
     };
     set.map_err(|error| in_file(name, error))
 }
@@ -247,26 +244,24 @@ fn test_examples(
     table: &Table,
     columns: &Columns,
     labels: Vec<String>,
-    (minimum, maximum): (f64, f64),
-) -> Result<Examples> {
+    range: Option<(f64, f64)>,
+) -> Result<Texts> {
     if let Some(Problem { row, reason }) = table.problems.first() {
         return Err(Error::new(format!("{}, row {row}", table.name), reason)
             .fix("A submission needs every row: download the file again, or take it away."));
     }
     let places: HashMap<&String, usize> = table.columns.iter().zip(0..).collect();
     let cell = |row: &Row, column: &String| row.cells[places[column]].clone().unwrap_or_default();
-    let texts = table.rows.iter().map(|row| {
-        (row.number, cell(row, &columns.text), columns.pair.as_ref().map(|pair| cell(row, pair)))
-    });
-    let skipped = vec![];
-    if task.labels.is_empty() {
-        let example = |(row, text, pair)| ScoredExample { row, text, pair, score: None };
-        let examples = texts.map(example).collect();
-        return Ok(Examples::Regression(Regression { examples, minimum, maximum, skipped }));
-    }
-    let example = |(row, text, pair)| Example { row, text, pair, label: None };
-    let examples = texts.map(example).collect();
-    Ok(Examples::Classification(Classification { examples, labels, skipped }))
+    let example = |row: &Row| TextExample {
+        row: row.number,
+        text: cell(row, &columns.text),
+        pair: columns.pair.as_ref().map(|pair| cell(row, pair)),
+        target: None,
+    };
+    let examples = table.rows.iter().map(example).collect();
+    let kind = task.kind();
+    let range = (kind == Kind::Regression).then(|| range.unwrap_or(RANGE));
+    Ok(Texts { kind, examples, labels, range, skipped: vec![] })
 }
 
 // ---- Submission ----
@@ -316,22 +311,18 @@ fn answer(task: &Task, prediction: &str) -> std::result::Result<String, String> 
 mod tests {
     use super::*;
 
-    fn read(task: &str, split: Split, text: &str) -> Examples {
+    fn read(task: &str, split: Split, text: &str) -> Texts {
         read_glue(find(task).unwrap(), split, "x.tsv", text.as_bytes()).unwrap()
     }
 
     /// Text, pair and label of the first row, and how many there are.
-    fn first(set: &Examples) -> (String, Option<String>, Option<String>, usize) {
-        match set {
-            Examples::Classification(set) => {
-                let Example { text, pair, label, .. } = set.examples[0].clone();
-                (text, pair, label.map(|label| set.labels[label].clone()), set.examples.len())
-            }
-            Examples::Regression(set) => {
-                let ScoredExample { text, pair, score, .. } = set.examples[0].clone();
-                (text, pair, score.map(|score| score.to_string()), set.examples.len())
-            }
-        }
+    fn first(set: &Texts) -> (String, Option<String>, Option<String>, usize) {
+        let example = set.examples[0].clone();
+        let label = match set.kind {
+            Kind::Regression => example.score().map(|score| score.to_string()),
+            _ => example.class().map(|label| set.labels[label].clone()),
+        };
+        (example.text, example.pair, label, set.examples.len())
     }
 
     #[test]
@@ -377,14 +368,12 @@ mod tests {
             [(Split::Dev, &dev[..], Some(1)), (Split::Test, &test[..], None)]
         {
             let set = read_glue_as(rte, split, "x.tsv", bytes, Some(&labels), None).unwrap();
-            let Examples::Classification(set) = set else { panic!("{set:?}") };
-            assert_eq!((set.labels.as_slice(), set.examples[0].label), (&labels[..], label));
+            assert_eq!((set.labels.as_slice(), set.examples[0].class()), (&labels[..], label));
         }
         let sts = find("stsb").unwrap();
         let dev = b"sentence1\tsentence2\tscore\na\tb\t2.5\n";
         let set = read_glue_as(sts, Split::Dev, "x.tsv", dev, None, Some((0.0, 1.0))).unwrap();
-        let Examples::Regression(set) = set else { panic!("{set:?}") };
-        assert_eq!((set.minimum, set.maximum, set.examples[0].score), (0.0, 1.0, Some(2.5)));
+        assert_eq!((set.range, set.examples[0].score()), (Some((0.0, 1.0)), Some(2.5)));
     }
 
     #[test]

@@ -5,29 +5,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::table::{Problem, Row, Table};
-use super::{
-    Columns, Places, cells, excerpt, filled, listed, part_evenly, require_column, require_usable,
-    sorted_labels,
-};
-use crate::error::{Error, Result};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MultiExample {
-    /// Counted as in [`Problem::row`].
-    pub row: usize,
-    pub text: String,
-    pub pair: Option<String>,
-    /// One each of [`MultiLabel::labels`]; None only where the table has no labels.
-    pub labels: Option<Vec<bool>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MultiLabel {
-    pub examples: Vec<MultiExample>,
-    pub labels: Vec<String>,
-    pub skipped: Vec<Problem>,
-}
+use super::columns::{Columns, cells, require_column};
+use super::kinds::Kind;
+use super::labels::{sorted_labels, too_many};
+use super::table::{Row, Table};
+use super::texts::{Checked, Places, TextTarget, Texts, filled, read_rows};
+use crate::error::{Error, Result, excerpt, listed};
 
 /// The examples of a multi-label task.
 ///
@@ -47,7 +30,7 @@ pub fn multi_label(
     columns: &Columns,
     flags: &[String],
     labels: Option<&[String]>,
-) -> Result<MultiLabel> {
+) -> Result<Texts> {
     let places = Places::find(table, columns)?;
     let source = Source::find(table, &places, flags, labels)?;
     let is_own = labels.is_none();
@@ -60,43 +43,28 @@ pub fn multi_label(
                 .fix(format!("Name it; the columns are {}.", listed(&table.columns))));
         }
     };
-    let (mut examples, mut skipped) = (vec![], table.problems.clone());
-    for row in &table.rows {
-        match example(row, &places, &source, &labels) {
-            Ok(example) => examples.push(example),
-            Err(reason) => skipped.push(Problem { row: row.number, reason }),
-        }
-    }
-    skipped.sort_by_key(|problem| problem.row);
-    require_usable("examples", examples.is_empty(), &skipped)?;
-    let set = MultiLabel { examples, labels, skipped };
+    let target = |row: &Row| Ok(source.labels(row, &labels)?.map(TextTarget::Classes));
+    let (examples, skipped) = read_rows(table, &places, target)?;
+    let set = Texts { kind: Kind::MultiLabel, examples, labels, range: None, skipped };
     if is_own {
         require_learnable(&set)?;
     }
     Ok(set)
 }
 
-fn require_learnable(set: &MultiLabel) -> Result<()> {
-    let rows: BTreeSet<_> = set.examples.iter().map(|example| &example.labels).collect();
+fn require_learnable(set: &Texts) -> Result<()> {
+    let rows: BTreeSet<_> = set.examples.iter().map(|example| example.classes()).collect();
     let (labels, examples) = (set.labels.len(), set.examples.len());
     let problem = match labels {
         0 => "no row has a label".to_string(),
         _ if rows.len() == 1 => "every row has the same labels".to_string(),
-        _ if labels > 50 && labels * 2 > examples => {
+        _ if too_many(labels, examples) => {
             format!("{labels} different labels in {examples} rows")
         }
         _ => return Ok(()),
     };
     Err(Error::new("labels", problem)
         .fix("Separate the labels of a row by \"|\", \";\" or \",\", or choose another column."))
-}
-
-/// Holds out `fraction` of the rows for evaluation, the same ones on every machine. Both parts keep
-/// the order of the file; skipped rows stay with the first.
-pub fn split_multi_label(set: MultiLabel, fraction: f64, seed: u64) -> (MultiLabel, MultiLabel) {
-    let (kept, held_out) = part_evenly(set.examples, fraction, seed);
-    let eval = MultiLabel { examples: held_out, labels: set.labels.clone(), skipped: vec![] };
-    (MultiLabel { examples: kept, ..set }, eval)
 }
 
 /// Where the labels of a row stand.
@@ -136,17 +104,13 @@ impl Source {
     }
 
     fn collect_labels(&self, table: &Table, places: &Places) -> Vec<String> {
-        let usable = |row: &&Row| {
-            let mut texts = [Some(places.text), places.pair].into_iter().flatten();
-            texts.all(|place| filled(row, place, "text").is_ok())
-        };
         let parts = |row| self.parts(row).unwrap_or_default();
-        let names: Vec<String> = table.rows.iter().filter(usable).flat_map(parts).collect();
+        let names: Vec<String> = places.with_texts(table).flat_map(parts).collect();
         sorted_labels(&names.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// The labels in a row's cell.
-    fn parts(&self, row: &Row) -> std::result::Result<Vec<String>, String> {
+    fn parts(&self, row: &Row) -> Checked<Vec<String>> {
         let Source::Cell { place, separator } = self else { return Ok(vec![]) };
         let cell = row.cells[*place].as_deref();
         let cell = cell.ok_or("the labels are missing; write [] for none")?;
@@ -157,17 +121,13 @@ impl Source {
         Ok(parts.filter(|part| !part.is_empty()).map(str::to_string).collect())
     }
 
-    fn labels(
-        &self,
-        row: &Row,
-        labels: &[String],
-    ) -> std::result::Result<Option<Vec<bool>>, String> {
+    fn labels(&self, row: &Row, labels: &[String]) -> Checked<Option<Vec<bool>>> {
         match self {
             Source::Nothing => Ok(None),
             Source::Flags(places) => {
                 let flags =
                     places.iter().zip(labels).map(|(place, label)| flag(row, *place, label));
-                flags.collect::<std::result::Result<_, _>>().map(Some)
+                flags.collect::<Checked<_>>().map(Some)
             }
             Source::Cell { .. } => {
                 let parts = self.parts(row)?;
@@ -180,20 +140,8 @@ impl Source {
     }
 }
 
-fn example(
-    row: &Row,
-    places: &Places,
-    source: &Source,
-    labels: &[String],
-) -> std::result::Result<MultiExample, String> {
-    let text = filled(row, places.text, "text")?.to_string();
-    let pair = places.pair.map(|place| filled(row, place, "second text")).transpose()?;
-    let labels = source.labels(row, labels)?;
-    Ok(MultiExample { row: row.number, text, pair: pair.map(str::to_string), labels })
-}
-
 /// None where the cell is no JSON array.
-fn json_parts(cell: &str) -> Option<std::result::Result<Vec<String>, String>> {
+fn json_parts(cell: &str) -> Option<Checked<Vec<String>>> {
     let Ok(Value::Array(values)) = serde_json::from_str(cell) else { return None };
     let part = |value: Value| match value {
         Value::String(label) if !label.trim().is_empty() => Ok(label.trim().to_string()),
@@ -225,7 +173,7 @@ pub(super) fn is_lists(table: &Table, place: usize) -> bool {
     parts.len() < lists.len()
 }
 
-fn flag(row: &Row, place: usize, label: &str) -> std::result::Result<bool, String> {
+fn flag(row: &Row, place: usize, label: &str) -> Checked<bool> {
     let cell = filled(row, place, &format!("flag {label:?}"))?.trim();
     match cell.to_ascii_lowercase().as_str() {
         "0" | "0.0" | "false" => Ok(false),
@@ -236,8 +184,9 @@ fn flag(row: &Row, place: usize, label: &str) -> std::result::Result<bool, Strin
 
 #[cfg(test)]
 mod tests {
+    use super::super::table::read_table;
+    use super::super::texts::TextExample;
     use super::*;
-    use crate::dataset::read_table;
 
     fn table(name: &str, text: &str) -> Table {
         read_table(name, text.as_bytes()).unwrap()
@@ -247,9 +196,9 @@ mod tests {
         Columns { text: "text".into(), pair: None, label: label.map(str::to_string) }
     }
 
-    fn names(set: &MultiLabel) -> Vec<String> {
-        let names = |example: &MultiExample| {
-            let given = set.labels.iter().zip(example.labels.iter().flatten());
+    fn names(set: &Texts) -> Vec<String> {
+        let names = |example: &TextExample| {
+            let given = set.labels.iter().zip(example.classes().unwrap_or_default());
             given.filter(|(_, given)| **given).map(|(label, _)| label.as_str()).collect::<Vec<_>>()
         };
         set.examples.iter().map(|example| names(example).join("+")).collect()
@@ -318,6 +267,6 @@ mod tests {
             (strings(&["arts, crafts"]), "unknown label \"music\"")
         );
         let set = multi_label(&table, &columns(None), &[], Some(&known)).unwrap();
-        assert_eq!(set.examples[0].labels, None);
+        assert_eq!(set.examples[0].target, None);
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use super::table::{Problem, decode, ending, objects};
-use super::{excerpt, listed, part_evenly, require_usable};
-use crate::error::{Error, Result};
+use super::split::part_evenly;
+use super::table::{Problem, decode, ending, objects, require_usable};
+use crate::error::{Error, Result, excerpt, listed};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {

@@ -2,31 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::table::{Problem, Row, Table, is_number};
-use super::{
-    ColumnChoice, Columns, Places, cells, choose_columns, excerpt, filled, free, listed, named,
-    part_evenly, require_usable,
-};
-use crate::error::{Error, Result};
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct ScoredExample {
-    /// Counted as in [`Problem::row`].
-    pub row: usize,
-    pub text: String,
-    pub pair: Option<String>,
-    /// As in the file, finite; None only where the table has no score column.
-    pub score: Option<f64>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Regression {
-    pub examples: Vec<ScoredExample>,
-    /// The range of the training scores.
-    pub minimum: f64,
-    pub maximum: f64,
-    pub skipped: Vec<Problem>,
-}
+use super::columns::{ColumnChoice, Columns, cells, choose_columns, free, named};
+use super::kinds::Kind;
+use super::table::{Row, Table, is_number};
+use super::texts::{Checked, Places, TextExample, TextTarget, Texts, filled, read_rows};
+use crate::error::{Error, Result, excerpt, listed};
 
 /// Names of score columns, the likeliest first.
 #[rustfmt::skip]
@@ -85,34 +65,26 @@ pub(super) fn distinct(table: &Table, place: usize) -> usize {
 /// # Errors
 /// No row can be used, there is no score column and no `range`, or every score is the same and
 /// there is no `range`.
-pub fn regression(
-    table: &Table,
-    columns: &Columns,
-    range: Option<(f64, f64)>,
-) -> Result<Regression> {
+pub fn regression(table: &Table, columns: &Columns, range: Option<(f64, f64)>) -> Result<Texts> {
     let places = Places::find(table, columns)?;
     if columns.label.is_none() && range.is_none() {
         return Err(Error::new("score column", "there is none")
             .fix(format!("Name it; the columns are {}.", listed(&table.columns))));
     }
-    let (mut examples, mut skipped) = (vec![], table.problems.clone());
-    for row in &table.rows {
-        match scored(row, &places) {
-            Ok(example) => examples.push(example),
-            Err(reason) => skipped.push(Problem { row: row.number, reason }),
-        }
-    }
-    skipped.sort_by_key(|problem| problem.row);
-    require_usable("examples", examples.is_empty(), &skipped)?;
-    let (minimum, maximum) = match range {
+    let score = |row: &Row, place| number(filled(row, place, "score")?.trim());
+    let (examples, skipped) = read_rows(table, &places, |row| {
+        places.label.map(|place| score(row, place).map(TextTarget::Score)).transpose()
+    })?;
+    let range = match range {
         Some(range) => range,
         None => own_range(columns, &examples)?,
     };
-    Ok(Regression { examples, minimum, maximum, skipped })
+    let (kind, labels) = (Kind::Regression, vec![]);
+    Ok(Texts { kind, examples, labels, range: Some(range), skipped })
 }
 
-fn own_range(columns: &Columns, examples: &[ScoredExample]) -> Result<(f64, f64)> {
-    let scores = || examples.iter().filter_map(|example| example.score);
+fn own_range(columns: &Columns, examples: &[TextExample]) -> Result<(f64, f64)> {
+    let scores = || examples.iter().filter_map(TextExample::score);
     let minimum = scores().fold(f64::INFINITY, f64::min);
     let maximum = scores().fold(f64::NEG_INFINITY, f64::max);
     if minimum < maximum {
@@ -124,17 +96,7 @@ fn own_range(columns: &Columns, examples: &[ScoredExample]) -> Result<(f64, f64)
         .fix("Give rows with different scores, or choose another column."))
 }
 
-fn scored(row: &Row, places: &Places) -> std::result::Result<ScoredExample, String> {
-    let text = filled(row, places.text, "text")?.to_string();
-    let pair = places.pair.map(|place| filled(row, place, "second text")).transpose()?;
-    let score = match places.label {
-        Some(place) => Some(number(filled(row, place, "score")?.trim())?),
-        None => None,
-    };
-    Ok(ScoredExample { row: row.number, text, pair: pair.map(str::to_string), score })
-}
-
-fn number(cell: &str) -> std::result::Result<f64, String> {
+fn number(cell: &str) -> Checked<f64> {
     match cell.parse::<f64>() {
         Ok(score) if score.is_finite() => Ok(score),
         Ok(_) => Err(format!("the score {} is not finite", excerpt(cell))),
@@ -145,18 +107,10 @@ fn number(cell: &str) -> std::result::Result<f64, String> {
     }
 }
 
-/// Holds out `fraction` of the rows for evaluation, the same ones on every machine. Both parts keep
-/// the order of the file and the range of the whole; skipped rows stay with the first.
-pub fn split_regression(set: Regression, fraction: f64, seed: u64) -> (Regression, Regression) {
-    let (kept, held_out) = part_evenly(set.examples, fraction, seed);
-    let eval = Regression { examples: held_out, skipped: vec![], ..set };
-    (Regression { examples: kept, ..set }, eval)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::table::read_table;
     use super::*;
-    use crate::dataset::read_table;
 
     fn table(text: &str) -> Table {
         read_table("data.tsv", text.as_bytes()).unwrap()
@@ -166,7 +120,7 @@ mod tests {
         choose_score_columns(&table(text), &ColumnChoice::default()).unwrap().label
     }
 
-    fn set(text: &str) -> Result<Regression> {
+    fn set(text: &str) -> Result<Texts> {
         let table = table(text);
         regression(&table, &choose_score_columns(&table, &ColumnChoice::default())?, None)
     }
@@ -187,10 +141,10 @@ mod tests {
     #[test]
     fn scores_keep_their_value_and_their_range() {
         let set = set("score\ttext\n 4.5\ta\n-1e1\tb\n0\tc\n").unwrap();
-        assert_eq!((set.minimum, set.maximum), (-10.0, 4.5));
-        assert_eq!(set.examples[0].score, Some(4.5));
-        let (train, eval) = split_regression(set.clone(), 0.34, 0);
-        assert_eq!((train.examples.len(), eval.examples.len(), eval.minimum), (2, 1, -10.0));
+        assert_eq!((set.range, set.examples[0].score()), (Some((-10.0, 4.5)), Some(4.5)));
+        let (train, eval) = set.split(0.34, 0);
+        assert_eq!((train.examples.len(), eval.examples.len()), (2, 1));
+        assert_eq!(eval.range, Some((-10.0, 4.5)));
     }
 
     #[test]
@@ -202,9 +156,9 @@ mod tests {
             label: label.map(str::to_string),
         };
         let set = regression(&table, &columns(Some("score")), Some((0.0, 5.0))).unwrap();
-        assert_eq!((set.maximum, set.examples[1].score), (5.0, Some(3.0)));
+        assert_eq!((set.range, set.examples[1].score()), (Some((0.0, 5.0)), Some(3.0)));
         let set = regression(&table, &columns(None), Some((0.0, 5.0))).unwrap();
-        assert_eq!(set.examples[0].score, None);
+        assert_eq!(set.examples[0].target, None);
         assert!(regression(&table, &columns(None), None).is_err());
     }
 }

@@ -16,6 +16,23 @@ pub struct Problem {
     pub reason: String,
 }
 
+/// # Errors
+/// Nothing of a file can be used, though there are rows; with the first reason.
+pub(super) fn require_usable(place: &str, is_empty: bool, skipped: &[Problem]) -> Result<()> {
+    match (is_empty, skipped.first()) {
+        (true, Some(Problem { row, reason })) => {
+            let problem = format!("none of the {} rows can be used", skipped.len());
+            Err(Error::new(place, problem).fix(format!("Row {row}, for example: {reason}.")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What the functions that take a [`Table`] leave to their caller: the name of its file.
+pub fn in_file(name: &str, error: Error) -> Error {
+    Error { place: format!("{name}, {}", error.place), ..error }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     Csv { delimiter: char },

@@ -3,13 +3,14 @@
 //! In columns the first is the word and the last its label, as the original reads CoNLL-2000; of
 //! CoNLL-U's ten it is the form and its universal part of speech.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::table::{Problem, decode, is_json, objects};
-use super::{excerpt, listed, part_evenly, require_usable, sorted_labels};
-use crate::error::{Error, Result};
+use super::labels::{Known, sorted_labels, too_many};
+use super::split::part_evenly;
+use super::table::{Problem, decode, is_json, objects, require_usable};
+use crate::error::{Error, Result, excerpt, listed};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sentence {
@@ -52,7 +53,7 @@ pub fn read_tagging(name: &str, bytes: &[u8], labels: Option<&[String]>) -> Resu
         Some(labels) => labels.to_vec(),
         None => collect_labels(name, &tagged)?,
     };
-    let known: HashMap<&str, usize> = labels.iter().map(String::as_str).zip(0..).collect();
+    let known = Known::new(&labels);
     let mut sentences = vec![];
     for tagged in tagged {
         match tagged.index(&known) {
@@ -82,12 +83,10 @@ struct Tagged {
 }
 
 impl Tagged {
-    fn index(self, known: &HashMap<&str, usize>) -> std::result::Result<Sentence, Problem> {
+    fn index(self, known: &Known) -> std::result::Result<Sentence, Problem> {
         let row = self.rows[0];
         let index = |(tag, row): (&String, &usize)| {
-            known.get(tag.as_str()).copied().ok_or_else(|| {
-                left_out(*row, self.rows[0], format!("unknown label {}", excerpt(tag)))
-            })
+            known.find(tag).map_err(|reason| left_out(*row, self.rows[0], reason))
         };
         let labels =
             self.tags.as_ref().map(|tags| tags.iter().zip(&self.rows).map(index).collect());
@@ -108,7 +107,7 @@ fn collect_labels(name: &str, tagged: &[Tagged]) -> Result<Vec<String>> {
     match labels.len() {
         1 => Err(Error::new(name, format!("every word has the label {}", excerpt(&labels[0])))
             .fix(format!("Give words of at least two labels. {REMEDY}"))),
-        many if many > 50 && many * 2 > tags.len() => {
+        many if too_many(many, tags.len()) => {
             let problem = format!("{many} different labels for {} words", tags.len());
             Err(Error::new(name, problem).fix(REMEDY))
         }

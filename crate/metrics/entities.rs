@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Serialize;
 
-use super::{ClassScores, ClassificationReport, Totals, classification_report, mean_f1};
+use super::classification::{
+    ClassScores, ClassificationReport, Totals, classification_report, mean_f1,
+};
 
 /// A run of words with a type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{ClassScores, Totals, mean_f1, ratio};
+use super::classification::{ClassScores, Totals, mean_f1, ratio};
 
 /// How well a set of labels an example is predicted.
 #[derive(Debug, Clone, PartialEq, Serialize)]

@@ -4,41 +4,15 @@ use burn::tensor::{Tensor, activation};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::batch::{Features, Target};
-use crate::dataset::{
-    Classification, ColumnChoice, Example, Table, choose_columns, classification, listed,
-};
-use crate::error::{Error, Result};
-use crate::metrics::{ClassificationReport, classification_report};
-use crate::tokenizer::{Tokenizer, Truncation};
-
-/// Texts to token ids, cut to `max_seq_length` from the longer text of a pair first.
-///
-/// # Errors
-/// The tokenizer fails.
-pub fn features(
-    tokenizer: &Tokenizer,
-    examples: &[Example],
-    max_seq_length: usize,
-) -> Result<Vec<Features>> {
-    let encode = |example: &Example| {
-        let (text, pair) = (&example.text, example.pair.as_deref());
-        let encoding = tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
-        let target = example.label.map_or(Target::Nothing, Target::Class);
-        Ok(Features::new(example.row, &encoding, target))
-    };
-    examples.iter().map(encode).collect()
-}
+use crate::dataset::{ColumnChoice, Table, TextExample, Texts, choose_columns, classification};
+use crate::error::{Error, Result, listed};
+use crate::metrics::{ClassificationReport, classification_report, worst_first};
 
 /// The labelled rows of a table; `labels` as in [`classification`].
 ///
 /// # Errors
 /// There is no label column, or no row can be used.
-pub fn labelled(
-    table: &Table,
-    choice: &ColumnChoice,
-    labels: Option<&[String]>,
-) -> Result<Classification> {
+pub fn labelled(table: &Table, choice: &ColumnChoice, labels: Option<&[String]>) -> Result<Texts> {
     let columns = choose_columns(table, choice)?;
     if columns.label.is_none() {
         return Err(Error::new("label column", format!("none among {}", listed(&table.columns)))
@@ -117,9 +91,9 @@ pub struct WorstRow {
 ///
 /// # Panics
 /// When an example has no label: [`labelled`] gives none such.
-pub fn evaluate(set: &Classification, logits: &[Vec<f32>]) -> Evaluation {
+pub fn evaluate(set: &Texts, logits: &[Vec<f32>]) -> Evaluation {
     let probabilities: Vec<Vec<f64>> = logits.iter().map(|row| probabilities(row)).collect();
-    let label = |e: &Example| e.label.expect("a labelled example");
+    let label = |e: &TextExample| e.class().expect("a labelled example");
     let targets: Vec<usize> = set.examples.iter().map(label).collect();
     let predicted: Vec<usize> = probabilities.iter().map(|p| argmax(p)).collect();
     let losses: Vec<f64> = targets
@@ -127,7 +101,7 @@ pub fn evaluate(set: &Classification, logits: &[Vec<f32>]) -> Evaluation {
         .zip(&probabilities)
         .map(|(target, p)| -p[*target].max(f64::MIN_POSITIVE).ln())
         .collect();
-    let worst = super::worst_first(&losses).map(|i| WorstRow {
+    let worst = worst_first(&losses).map(|i| WorstRow {
         row: set.examples[i].row,
         text: set.examples[i].text.clone(),
         text_pair: set.examples[i].pair.clone(),

@@ -4,29 +4,8 @@ use burn::tensor::{Tensor, activation};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::batch::{Features, Target};
-use crate::dataset::{MultiExample, MultiLabel};
-use crate::error::Result;
-use crate::metrics::{MultiLabelReport, multi_label_report};
-use crate::tokenizer::{Tokenizer, Truncation};
-
-/// Texts to token ids, cut to `max_seq_length` from the longer text of a pair first.
-///
-/// # Errors
-/// The tokenizer fails.
-pub fn features(
-    tokenizer: &Tokenizer,
-    examples: &[MultiExample],
-    max_seq_length: usize,
-) -> Result<Vec<Features>> {
-    let encode = |example: &MultiExample| {
-        let (text, pair) = (&example.text, example.pair.as_deref());
-        let encoding = tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
-        let target = example.labels.clone().map_or(Target::Nothing, Target::Classes);
-        Ok(Features::new(example.row, &encoding, target))
-    };
-    examples.iter().map(encode).collect()
-}
+use crate::dataset::{TextExample, Texts};
+use crate::metrics::{MultiLabelReport, multi_label_report, worst_first};
 
 /// Binary cross-entropy (`BCEWithLogitsLoss`), the mean over the labels of the real rows.
 ///
@@ -87,8 +66,8 @@ pub struct WorstRow {
 ///
 /// # Panics
 /// When an example has no labels.
-pub fn evaluate(set: &MultiLabel, logits: &[Vec<f32>]) -> Evaluation {
-    let target = |e: &MultiExample| e.labels.clone().expect("a labelled example");
+pub fn evaluate(set: &Texts, logits: &[Vec<f32>]) -> Evaluation {
+    let target = |e: &TextExample| e.classes().expect("a labelled example").to_vec();
     let targets: Vec<Vec<bool>> = set.examples.iter().map(target).collect();
     let decide = |row: &Vec<f32>| row.iter().map(|logit| *logit >= 0.0).collect();
     let predicted: Vec<Vec<bool>> = logits.iter().map(decide).collect();
@@ -98,7 +77,7 @@ pub fn evaluate(set: &MultiLabel, logits: &[Vec<f32>]) -> Evaluation {
         let named = set.labels.iter().zip(own).filter(|(_, own)| **own);
         named.map(|(label, _)| label.clone()).collect()
     };
-    let worst = super::worst_first(&losses).map(|i| WorstRow {
+    let worst = worst_first(&losses).map(|i| WorstRow {
         row: set.examples[i].row,
         text: set.examples[i].text.clone(),
         text_pair: set.examples[i].pair.clone(),

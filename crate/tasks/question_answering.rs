@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::heads::BEAM;
 use crate::metrics::{
     Answered, SquadReport, SquadScores, answer_scores, squad_v1_report, squad_v2_report,
+    worst_first,
 };
 use crate::tasks::multi_label;
 use crate::tokenizer::{Encoding, Tokenizer, Truncation};
@@ -715,7 +716,7 @@ fn wrong(
     };
     let f1: Vec<f64> = set.examples.iter().zip(&told).map(f1).collect();
     let losses: Vec<f64> = f1.iter().map(|f1| 1.0 - f1).collect();
-    let worst = super::worst_first(&losses).filter(|i| losses[*i] > 0.0);
+    let worst = worst_first(&losses).filter(|i| losses[*i] > 0.0);
     let row = |i: usize| {
         let question = &set.examples[i];
         WorstQuestion {

@@ -6,30 +6,8 @@
 use burn::tensor::Tensor;
 use serde::Serialize;
 
-use crate::batch::{Features, Target};
-use crate::dataset::{Regression, ScoredExample};
-use crate::error::Result;
-use crate::metrics::{RegressionReport, regression_report};
-use crate::tokenizer::{Tokenizer, Truncation};
-
-/// Texts to token ids, cut to `max_seq_length` from the longer text of a pair first.
-///
-/// # Errors
-/// The tokenizer fails.
-pub fn features(
-    tokenizer: &Tokenizer,
-    set: &Regression,
-    max_seq_length: usize,
-) -> Result<Vec<Features>> {
-    let encode = |example: &ScoredExample| {
-        let (text, pair) = (&example.text, example.pair.as_deref());
-        let encoding = tokenizer.encode(text, pair, max_seq_length, Truncation::LongestFirst)?;
-        let scaled = |score: f64| (score - set.minimum) / (set.maximum - set.minimum);
-        let target = example.score.map_or(Target::Nothing, |s| Target::Value(scaled(s) as f32));
-        Ok(Features::new(example.row, &encoding, target))
-    };
-    set.examples.iter().map(encode).collect()
-}
+use crate::dataset::{TextExample, Texts};
+use crate::metrics::{RegressionReport, regression_report, worst_first};
 
 /// Squared error, the mean over the real rows.
 ///
@@ -73,13 +51,13 @@ pub struct WorstRow {
 ///
 /// # Panics
 /// When an example has no score.
-pub fn evaluate(set: &Regression, logits: &[Vec<f32>]) -> Evaluation {
-    let range = (set.minimum, set.maximum);
-    let score = |e: &ScoredExample| e.score.expect("a labelled example");
+pub fn evaluate(set: &Texts, logits: &[Vec<f32>]) -> Evaluation {
+    let range = set.range.unwrap_or((0.0, 1.0));
+    let score = |e: &TextExample| e.score().expect("a labelled example");
     let targets: Vec<f64> = set.examples.iter().map(score).collect();
     let predicted: Vec<f64> = logits.iter().map(|row| value(row[0], Some(range))).collect();
     let errors: Vec<f64> = targets.iter().zip(&predicted).map(|(t, p)| (t - p).abs()).collect();
-    let worst = super::worst_first(&errors).map(|i| WorstRow {
+    let worst = worst_first(&errors).map(|i| WorstRow {
         row: set.examples[i].row,
         text: set.examples[i].text.clone(),
         text_pair: set.examples[i].pair.clone(),

@@ -15,7 +15,7 @@ use super::classification::probabilities;
 use crate::batch::{Features, Target};
 use crate::dataset::{Sentence, Tagging};
 use crate::error::{Error, Result};
-use crate::metrics::{TaggingReport, tagging_report};
+use crate::metrics::{TaggingReport, tagging_report, worst_first};
 use crate::tokenizer::Tokenizer;
 
 /// `[CLS] words [SEP]`: a sentence, or a part of a long one.
@@ -284,7 +284,7 @@ pub fn evaluate(set: &Tagging, windows: &[TagWindow], logits: &[Vec<f32>]) -> Ev
     let means: Vec<f64> =
         losses.iter().zip(&targets).map(|(l, words)| l / words.len().max(1) as f64).collect();
     let names = |ids: &[usize]| ids.iter().map(|id| set.labels[*id].clone()).collect();
-    let worst = super::worst_first(&means).map(|i| WorstSentence {
+    let worst = worst_first(&means).map(|i| WorstSentence {
         row: set.sentences[i].row,
         words: set.sentences[i].words.clone(),
         labels: names(&targets[i]),

@@ -2,39 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::classes::collect_labels;
+use super::columns::{ColumnChoice, cells, choose_columns, named};
+use super::kinds::Kind;
 use super::multi_label::is_lists;
 use super::questions::is_squad;
 use super::scores::{SCORES, distinct, has_fractions};
-use super::table::{LABELS, Table, decode, ending, is_json, is_number, objects, read_table};
+use super::table::{
+    LABELS, Table, decode, ending, in_file, is_json, is_number, objects, read_table,
+};
+use super::texts::Places;
 use super::words::looks_like_columns;
-use super::{ColumnChoice, Places, cells, choose_columns, in_file, listed, named};
-use crate::error::{Error, Result};
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Kind {
-    Classification,
-    MultiLabel,
-    Regression,
-    Tagging,
-    QuestionAnswering,
-}
-
-impl Kind {
-    /// As the command line has it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Classification => "classification",
-            Kind::MultiLabel => "multi-label",
-            Kind::Regression => "regression",
-            Kind::Tagging => "tagging",
-            Kind::QuestionAnswering => "question-answering",
-        }
-    }
-}
+use crate::error::{Error, Result, listed};
 
 /// The task of a labelled file, where that is clear: a few labels are classification even where
 /// they are numbers, scores with fractions are regression.
@@ -122,7 +103,7 @@ fn detect_table(table: &Table) -> Result<Kind> {
         let column = &table.columns[label];
         return Err(unclear(table, &format!("{column:?} may hold labels or scores")));
     }
-    Places::find(table, &columns)?.collect_labels(table)?;
+    collect_labels(table, &Places::find(table, &columns)?)?;
     Ok(Kind::Classification)
 }
 
