@@ -8,6 +8,7 @@ mod classes;
 mod columns;
 mod detect;
 pub mod glue;
+mod json;
 mod kinds;
 mod labels;
 mod multi_label;

@@ -6,13 +6,12 @@ use serde_json::{Map, Value};
 
 use super::classes::collect_labels;
 use super::columns::{ColumnChoice, cells, choose_columns, named};
+use super::json::{is_json, objects};
 use super::kinds::Kind;
 use super::multi_label::is_lists;
 use super::questions::is_squad;
 use super::scores::{SCORES, distinct, has_fractions};
-use super::table::{
-    LABELS, Table, decode, ending, in_file, is_json, is_number, objects, read_table,
-};
+use super::table::{LABELS, Table, decode, ending, in_file, is_number, read_table};
 use super::texts::Places;
 use super::words::looks_like_columns;
 use crate::error::{Error, Result, listed};
@@ -57,7 +56,7 @@ fn is_tagging_name(name: &str) -> bool {
 }
 
 fn detect_json(name: &str, text: &str) -> Result<Option<Kind>> {
-    if text.trim_start().starts_with('{') && is_squad(name, text) {
+    if text.trim_start().starts_with('{') && text.contains("\"data\"") && is_squad(name, text) {
         return Ok(Some(Kind::QuestionAnswering));
     }
     let objects = objects(name, text)?.filter_map(|(_, object)| object.ok());

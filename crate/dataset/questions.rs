@@ -6,10 +6,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::de::IgnoredAny;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::json::{Object, document, objects};
 use super::split::part_evenly;
-use super::table::{Problem, decode, ending, objects, require_usable};
+use super::table::{Problem, decode, ending, require_usable};
 use crate::error::{Error, Result, excerpt, listed};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,7 @@ const REMEDY: &str = "Give SQuAD JSON, {\"data\": [{\"paragraphs\": [{\"context\
     or JSON lines: {\"question\": .., \"context\": .., \"answers\": [{\"text\": .., \"answer_start\": ..}]}.";
 
 /// Reads questions. `plausible_answers` are ignored. An empty list of answers makes a question
-/// impossible. An answer that is not where the file says is looked for nearby, then in the whole
+/// impossible, and so does an empty answer at -1 or 0. An answer that is not where the file says is looked for nearby, then in the whole
 /// context, and taken if it stands there once; else it is a [`Problem`], and so is its question
 /// where no other answer is left.
 pub fn read_questions(name: &str, bytes: &[u8]) -> Result<Questions> {
@@ -88,16 +89,26 @@ pub fn split_questions(set: Questions, fraction: f64, seed: u64) -> (Questions, 
     (Questions { examples: train, ..set }, eval)
 }
 
-/// The first line is no object of its own, or it is the whole of a SQuAD file.
+/// The first line is no object of its own, or it is the whole of a SQuAD file; rows in one
+/// document, as Hugging Face's script for questions takes them, are read as lines are.
 pub(super) fn is_squad(name: &str, text: &str) -> bool {
-    let first_line = text.trim_start().lines().next().unwrap_or_default();
-    match serde_json::from_str::<HashMap<String, IgnoredAny>>(first_line) {
+    let start = text.trim_start();
+    let first_line = start.lines().next().unwrap_or_default();
+    let is_whole = match serde_json::from_str::<HashMap<String, IgnoredAny>>(first_line) {
         Ok(object) => object.contains_key("data"),
         Err(_) => !matches!(ending(name).as_str(), "jsonl" | "ndjson"),
-    }
+    };
+    // SQuAD says so within its first lines: then there is no need to read all of it twice.
+    let head = &start[..start.floor_char_boundary(4096)];
+    let holds_rows = || match document(start) {
+        Some(Ok(rows)) => {
+            rows.first().is_some_and(|row| !row.is_empty() && !row.contains_key("paragraphs"))
+        }
+        _ => false,
+    };
+    is_whole && (head.contains("\"paragraphs\"") || !holds_rows())
 }
 
-type Object = Map<String, Value>;
 type Checked<T> = std::result::Result<T, String>;
 
 #[derive(Default)]
@@ -201,7 +212,7 @@ impl Reader {
         let question = string(object, "question").map_err(at_question)?.to_string();
         let given = given(object, context).map_err(at_question)?;
         let is_impossible = is_impossible(object, &given).map_err(at_question)?;
-        let Given { answers: candidates, golds } = given.unwrap_or_default();
+        let Given { answers: candidates, golds, .. } = given.unwrap_or_default();
         let mut answers: Vec<Answer> = vec![];
         let mut lost = vec![];
         for candidate in candidates {
@@ -282,10 +293,11 @@ fn id(row: usize, object: &Object) -> Checked<String> {
 
 fn is_impossible(object: &Object, given: &Option<Given>) -> Checked<bool> {
     let count = given.as_ref().map(|given| given.answers.len());
+    let says_none = given.as_ref().is_some_and(|given| given.says_none);
     match (object.get("is_impossible"), count) {
         (Some(Value::Bool(true)), Some(1..)) => Err("it is impossible, yet has an answer".into()),
         (Some(Value::Bool(true)), _) => Ok(true),
-        (Some(Value::Bool(false)), Some(0)) => {
+        (Some(Value::Bool(false)), Some(0)) if !says_none => {
             Err("it has no answer; mark it with \"is_impossible\": true".into())
         }
         (None | Some(Value::Null | Value::Bool(false)), count) => Ok(count == Some(0)),
@@ -302,6 +314,8 @@ fn is_impossible(object: &Object, given: &Option<Given>) -> Checked<bool> {
 struct Given {
     answers: Vec<Candidate>,
     golds: Vec<String>,
+    /// The file gives an answer that stands for none.
+    says_none: bool,
 }
 
 struct Candidate {
@@ -325,7 +339,8 @@ impl Candidate {
 
 impl From<Vec<Candidate>> for Given {
     fn from(answers: Vec<Candidate>) -> Self {
-        Given { golds: answers.iter().map(|answer| answer.text.clone()).collect(), answers }
+        let golds = answers.iter().map(|answer| answer.text.clone()).collect();
+        Given { golds, answers, says_none: false }
     }
 }
 
@@ -335,7 +350,7 @@ fn given(object: &Object, context: &str) -> Checked<Option<Given>> {
     if let Some(detected) = field("detected_answers") {
         return mrqa(detected, field("answers"), context).map(Some);
     }
-    let answers: Checked<Vec<_>> = match (field("answers"), field("answer")) {
+    let given: Checked<Vec<Option<Candidate>>> = match (field("answers"), field("answer")) {
         (Some(Value::Array(answers)), _) => answers.iter().map(|a| candidate(a, None)).collect(),
         (Some(Value::Object(columns)), _) => transposed(columns),
         (Some(other), _) => Err(format!("\"answers\" is {}", excerpt(&other.to_string()))),
@@ -345,15 +360,32 @@ fn given(object: &Object, context: &str) -> Checked<Option<Given>> {
         }
         (None, None) => return Ok(None),
     };
-    Ok(Some(answers?.into()))
+    let given = given?;
+    let says_none = given.iter().any(Option::is_none);
+    let answers: Vec<Candidate> = given.into_iter().flatten().collect();
+    Ok(Some(Given { says_none, ..answers.into() }))
 }
 
-fn candidate(answer: &Value, start: Option<&Value>) -> Checked<Candidate> {
+/// No text, at a place that stands for none (-1, 0, null): so many programs write a question
+/// without an answer.
+fn is_nowhere(text: &Value, start: Option<&Value>) -> bool {
+    let is_empty = text.is_null() || text.as_str().is_some_and(|text| text.trim().is_empty());
+    let is_none = |start: &Value| start.is_null() || matches!(start.as_f64(), Some(-1.0 | 0.0));
+    is_empty && start.is_some_and(is_none)
+}
+
+/// None where the answer stands for there being none.
+fn candidate(answer: &Value, start: Option<&Value>) -> Checked<Option<Candidate>> {
     let (text, start) = match answer {
         Value::Object(answer) => {
             let start = answer.get("answer_start").or_else(|| answer.get("start"));
+            if answer.get("text").is_some_and(|text| is_nowhere(text, start)) {
+                return Ok(None);
+            }
             (string(answer, "text").map_err(|problem| format!("an answer: {problem}"))?, start)
         }
+        Value::Null => return Ok(None),
+        text if is_nowhere(text, start) => return Ok(None),
         Value::String(text) if !text.trim().is_empty() => (text.as_str(), start),
         Value::String(_) => {
             return Err("the answer is empty; write \"is_impossible\": true and no answers".into());
@@ -361,7 +393,7 @@ fn candidate(answer: &Value, start: Option<&Value>) -> Checked<Candidate> {
         other => return Err(format!("the answer is no text but {}", excerpt(&other.to_string()))),
     };
     let start = start.filter(|start| !start.is_null()).map(place).transpose()?;
-    Ok(Candidate { text: text.to_string(), start })
+    Ok(Some(Candidate { text: text.to_string(), start }))
 }
 
 fn place(start: &Value) -> Checked<usize> {
@@ -372,7 +404,7 @@ fn place(start: &Value) -> Checked<usize> {
 }
 
 /// `{"text": [..], "answer_start": [..]}`, as Hugging Face's datasets have it.
-fn transposed(columns: &Object) -> Checked<Vec<Candidate>> {
+fn transposed(columns: &Object) -> Checked<Vec<Option<Candidate>>> {
     let column = |name: &str| match columns.get(name) {
         Some(Value::Array(values)) => Ok(values),
         _ => Err(format!("\"answers\" has no list {name:?}")),
@@ -401,7 +433,10 @@ fn mrqa(detected: &Value, golds: Option<&Value>, context: &str) -> Checked<Given
     };
     match golds[..] {
         [] => Ok(answers.into()),
-        _ => Ok(Given { answers, golds: golds.into_iter().map(str::to_string).collect() }),
+        _ => {
+            let golds = golds.into_iter().map(str::to_string).collect();
+            Ok(Given { answers, golds, says_none: false })
+        }
     }
 }
 

@@ -1,11 +1,12 @@
-//! A file's bytes to a [`Table`]: CSV, TSV, semicolons, JSON lines or a JSON array of objects.
+//! A file's bytes to a [`Table`]: CSV, TSV, semicolons, or JSON.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use serde::{Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::json::{Object, is_json, objects};
 use crate::error::{Error, Result};
 
 /// A row that cannot be used, and why.
@@ -107,9 +108,19 @@ pub(super) fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
     if text.trim().is_empty() {
         return Err(Error::new(name, "the file is empty"));
     }
-    // Lines of an old Mac end with CR alone.
-    let old_mac = text.contains('\r') && !text.contains('\n');
-    Ok(if old_mac { text.replace('\r', "\n").into() } else { text.into() })
+    Ok(if ends_lines_with_cr(text) { text.replace('\r', "\n").into() } else { text.into() })
+}
+
+/// Lines of an old Mac, and of a Mac's spreadsheet, end with CR alone; a quoted field may hold LF
+/// all the same.
+fn ends_lines_with_cr(text: &str) -> bool {
+    let mut is_quoted = false;
+    let is_end = |letter: char| {
+        is_quoted ^= letter == '"';
+        !is_quoted && matches!(letter, '\r' | '\n')
+    };
+    let end = text.find(is_end).or_else(|| text.find(['\r', '\n'])).unwrap_or(text.len());
+    text[end..].starts_with('\r') && !text[end..].trim_start_matches('\r').starts_with('\n')
 }
 
 pub(super) fn ending(name: &str) -> String {
@@ -117,16 +128,6 @@ pub(super) fn ending(name: &str) -> String {
 }
 
 // ---- JSON ----
-
-pub(super) fn is_json(name: &str, text: &str) -> bool {
-    let start = text.trim_start();
-    if matches!(ending(name).as_str(), "json" | "jsonl" | "ndjson") {
-        return true;
-    }
-    let first_line = start.lines().next().unwrap_or_default();
-    start.starts_with('{') && serde_json::from_str::<Map<_, _>>(first_line).is_ok()
-        || start.starts_with('[') && serde_json::from_str::<Vec<Map<_, _>>>(start).is_ok()
-}
 
 fn read_json(name: &str, text: &str) -> Result<Table> {
     let mut table = Table {
@@ -147,25 +148,11 @@ fn read_json(name: &str, text: &str) -> Result<Table> {
     Ok(table)
 }
 
-type Objects<'a> = Box<dyn Iterator<Item = (usize, serde_json::Result<Map<String, Value>>)> + 'a>;
-
-/// The objects of JSON lines or of a JSON array, counted as in [`Problem::row`].
-pub(super) fn objects<'a>(name: &str, text: &'a str) -> Result<Objects<'a>> {
-    if text.trim_start().starts_with('[') {
-        let values: Vec<Value> = serde_json::from_str(text).map_err(|cause| {
-            Error::new(name, cause).fix("Give an array of objects, or one object a line.")
-        })?;
-        return Ok(Box::new((1..).zip(values.into_iter().map(serde_json::from_value))));
-    }
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
-    Ok(Box::new(lines.map(|(number, line)| (number, serde_json::from_str(line)))))
-}
-
 fn push_object(
     table: &mut Table,
     places: &mut HashMap<String, usize>,
     number: usize,
-    object: serde_json::Result<Map<String, Value>>,
+    object: serde_json::Result<Object>,
 ) {
     let object = match object {
         Ok(object) => object,
@@ -197,9 +184,13 @@ fn json_cell(value: Value) -> Option<String> {
 // ---- CSV ----
 
 fn read_csv(name: &str, text: &str) -> Result<Table> {
-    let delimiter = find_delimiter(name, text);
+    let (start, delimiter) = match separator_line(text) {
+        Some((delimiter, rest)) => (rest, delimiter),
+        None => (text, find_delimiter(name, text)),
+    };
+    let line = 1 + text[..text.len() - start.len()].matches('\n').count();
     let mut records = Vec::new();
-    for record in Records::new(text, delimiter) {
+    for record in (Records { line, ..Records::new(start, delimiter) }) {
         records.push(record.map_err(|line| {
             Error::new(format!("{name}, row {line}"), "a quoted field starts here and never ends")
                 .fix("Close the quote, or double it (\"\") where it belongs to the text.")
@@ -220,6 +211,20 @@ fn read_csv(name: &str, text: &str) -> Result<Table> {
     Ok(Table { name: name.to_string(), format, has_header, columns, rows, problems })
 }
 
+/// A first line `sep=;`, which tells Excel the delimiter, and the text below it.
+fn separator_line(text: &str) -> Option<(char, &str)> {
+    let (line, rest) = text.trim_start_matches(['\r', '\n']).split_once('\n')?;
+    // Saved once more by a spreadsheet, it is quoted or padded with empty fields.
+    let line = line.trim_end_matches(['\r', ' ']).trim_start_matches('"');
+    let value = line.get(4..).filter(|_| line[..4].eq_ignore_ascii_case("sep="))?;
+    let delimiter = value.chars().next().filter(|letter| !letter.is_alphanumeric())?;
+    let is_padding = |letter: char| letter == '"' || letter == delimiter || ",;\t".contains(letter);
+    if value.starts_with("\\t") {
+        return value[2..].chars().all(is_padding).then_some(('\t', rest));
+    }
+    value.chars().all(is_padding).then_some((delimiter, rest))
+}
+
 /// The delimiter that cuts most of the first rows into as many fields as the first one.
 fn find_delimiter(name: &str, text: &str) -> char {
     let by_name = match ending(name).as_str() {
@@ -238,15 +243,12 @@ fn find_delimiter(name: &str, text: &str) -> char {
 }
 
 fn agreement(text: &str, delimiter: char) -> f64 {
-    let widths: Vec<_> = Records::new(text, delimiter)
-        .take(100)
-        .flatten()
-        .map(|record| record.cells.len())
-        .collect();
-    match widths.first() {
-        None | Some(1) => 0.0,
-        Some(first) => {
-            widths.iter().filter(|width| *width == first).count() as f64 / widths.len() as f64
+    let records: Vec<_> = Records::new(text, delimiter).take(100).flatten().collect();
+    match records.first().map_or(0, |first| first.cells.len()) {
+        0 | 1 => 0.0,
+        width => {
+            let fits = |record: &&Record| record.padded_width(width) == width;
+            records.iter().filter(fits).count() as f64 / records.len() as f64
         }
     }
 }
@@ -266,11 +268,9 @@ fn column_names(header: Option<Record>, width: usize) -> Vec<String> {
 }
 
 fn fit(record: Record, width: usize) -> std::result::Result<Row, Problem> {
+    let fitting = record.padded_width(width);
     let Record { line, mut cells } = record;
-    // Spreadsheets pad rows with empty fields.
-    while cells.len() > width && cells.last().is_some_and(|cell| cell.trim().is_empty()) {
-        cells.pop();
-    }
+    cells.truncate(fitting);
     if cells.len() != width {
         let reason = format!("{} fields where the first row has {width}", cells.len());
         return Err(Problem { row: line, reason });
@@ -285,14 +285,24 @@ struct Record<'a> {
     cells: Vec<Cow<'a, str>>,
 }
 
+impl Record<'_> {
+    /// The number of its fields without the empty ones behind the first `width`: spreadsheets pad
+    /// rows with them.
+    fn padded_width(&self, width: usize) -> usize {
+        let filled = self.cells.iter().rposition(|cell| !cell.trim().is_empty());
+        self.cells.len().min(width.max(filled.map_or(0, |last| last + 1)))
+    }
+}
+
 /// A field, and the text behind it.
 type Field<'a> = (Cow<'a, str>, &'a str);
 
 /// A quoted field that never ends.
 struct Unclosed;
 
-/// Splits text into records. A field is quoted only when it starts with a quote and the quote that
-/// closes it stands before a delimiter or the end of the line; else its quotes are text. So both
+/// Splits text into records. A line ends with LF and any number of CRs before it. A field is quoted
+/// only when it starts with a quote and the quote that closes it stands before a delimiter or the
+/// end of the line, blanks aside; else its quotes are text. So both
 /// real CSV, with quoted fields over several lines, and raw tab-separated files with lone quotes
 /// (GLUE's) are read as they were meant. The `csv` crate knows one rule a file: with quoting on it
 /// swallows rows after a lone quote, with quoting off it breaks real CSV.
@@ -326,7 +336,7 @@ impl<'a> Records<'a> {
         let end = text.find([self.delimiter, '\n']).unwrap_or(text.len());
         let (field, rest) = text.split_at(end);
         let at_line_end = !rest.starts_with(self.delimiter);
-        let field = if at_line_end { field.strip_suffix('\r').unwrap_or(field) } else { field };
+        let field = if at_line_end { field.trim_end_matches('\r') } else { field };
         Ok((field.into(), rest))
     }
 
@@ -335,19 +345,18 @@ impl<'a> Records<'a> {
         text: &'a str,
         record: &'a str,
     ) -> std::result::Result<Option<Field<'a>>, Unclosed> {
-        if !text.starts_with('"') {
+        let quoted = text.trim_start_matches(' ');
+        if !quoted.starts_with('"') {
             return Ok(None);
         }
-        let Some(end) = closing_quote(text) else {
-            return if self.delimiter == '\t' { Ok(None) } else { Err(Unclosed) };
+        let Some(end) = closing_quote(quoted) else {
+            let is_open = self.delimiter != '\t' && quoted.len() == text.len();
+            return if is_open { Err(Unclosed) } else { Ok(None) };
         };
-        let rest = &text[end + 1..];
-        let is_quoted = self.ends_field(rest) && !self.whole_rows(text, end, record);
-        Ok(is_quoted.then(|| (unquote(&text[1..end]), rest)))
-    }
-
-    fn ends_field(&self, rest: &str) -> bool {
-        rest.is_empty() || rest.starts_with([self.delimiter, '\n']) || rest.starts_with("\r\n")
+        let rest = quoted[end + 1..].trim_start_matches([' ', '\r']);
+        let ends_field = rest.is_empty() || rest.starts_with([self.delimiter, '\n']);
+        let is_quoted = ends_field && !self.whole_rows(quoted, end, record);
+        Ok(is_quoted.then(|| (unquote(&quoted[1..end]), rest)))
     }
 
     /// Would the quoted field take lines that are each a row of their own? In a raw tab-separated
@@ -378,7 +387,7 @@ impl<'a> Iterator for Records<'a> {
             cells.push(field);
             match rest.strip_prefix(self.delimiter) {
                 Some(next) => text = next,
-                None => break rest.strip_prefix('\r').unwrap_or(rest),
+                None => break rest.trim_start_matches('\r'),
             }
         };
         self.rest = rest.strip_prefix('\n').unwrap_or(rest);

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::json::{is_json, objects};
 use super::labels::{Known, sorted_labels, too_many};
 use super::split::part_evenly;
-use super::table::{Problem, decode, is_json, objects, require_usable};
+use super::table::{Problem, decode, require_usable};
 use crate::error::{Error, Result, excerpt, listed};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
