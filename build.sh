@@ -165,6 +165,9 @@ need_node_packages() {
 
 # ---- The page ---------------------------------------------------------------------------------
 
+# shellcheck source=build-debian.sh
+. "$root/build-debian.sh"
+
 # The target's standard library lies where the compiler looks for it, whoever put it there.
 has_wasm_target() {
   local folder
@@ -177,19 +180,6 @@ add_wasm_target() {
   ! have timeout || limit="timeout 60"
   # shellcheck disable=SC2086  # empty, or two words
   (cd "$root" && $limit rustup target add "$wasm_triple") </dev/null >&2
-}
-
-need_debian_compiler() {
-  local package missing=
-  for package in rustc-web cargo-web rust-web-src lld-22; do
-    dpkg -s "$package" >/dev/null 2>&1 || missing="$missing $package"
-  done
-  # shellcheck disable=SC2086  # a list of words
-  [ -z "$missing" ] || install_packages "Debian's Rust compiler for the web" $missing
-  local version
-  version=$(/usr/bin/rustc --version | cut -d' ' -f2)
-  at_least "$version" "$(wanted_rust)" ||
-    die "Debian's /usr/bin/rustc is $version: $(wanted_rust) or newer is needed" "use ELECTRA_WASM_ROAD=rustup"
 }
 
 wasm_road=
@@ -206,11 +196,6 @@ take_rustup_road() {
   elif add_wasm_target; then take_road rustup "$rustup_target" "rustup installed the $wasm_triple target"
   else return 1
   fi
-}
-
-take_debian_road() {
-  need_debian_compiler
-  take_road debian "$debian_target" "$1"
 }
 
 take_first_road() {
@@ -232,7 +217,6 @@ choose_wasm_road() {
   esac
 }
 
-# cargo_wasm ARGUMENTS..: cargo for the browser, by the road that was taken.
 # claim FOLDER: checkouts share it, and cargo goes by file times alone, so after another checkout's build
 # it would take that one's code for ours. What we wrote ourselves is then compiled anew.
 claim() {
@@ -242,14 +226,11 @@ claim() {
   printf '%s' "$root" >"$1/checkout"
 }
 
+# cargo_wasm ARGUMENTS..: cargo for the browser, by the road that was taken.
 cargo_wasm() {
   claim "$wasm_target"
-  if [ "$wasm_road" = rustup ]; then
-    RUSTFLAGS=$wasm_features CARGO_TARGET_DIR=$wasm_target cargo "$@" --target "$wasm_triple"
-  else
-    # RUSTC_BOOTSTRAP lets a stable compiler build its own standard library from source.
-    RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS="-C linker=wasm-ld-22 $wasm_features" CARGO_TARGET_DIR=$wasm_target \
-      /usr/bin/cargo "$@" --target "$wasm_triple" -Zbuild-std=std,panic_abort
+  if [ "$wasm_road" = debian ]; then cargo_wasm_debian "$@"
+  else RUSTFLAGS=$wasm_features CARGO_TARGET_DIR=$wasm_target cargo "$@" --target "$wasm_triple"
   fi
 }
 
@@ -331,51 +312,16 @@ free_port() {
   printf '%s' "$port"
 }
 
-# Python's own list of file types is the system's, which may not know .wasm; and without
-# "no-cache" a browser may keep an old script after a new build.
-serve_with_python() {
-  exec python3 - "$1" "$root/dist" <<'PYTHON'
-import functools, http.server, sys
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {**http.server.SimpleHTTPRequestHandler.extensions_map,
-                      ".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-
-    def end_headers(self):
-        self.send_header("Cache-Control", "no-cache")
-        super().end_headers()
-
-    def handle(self):
-        try:
-            super().handle()
-        except ConnectionError:
-            pass  # the browser closed the tab in the middle of a file
-
-    def log_request(self, *_):
-        pass
-
-port, folder = int(sys.argv[1]), sys.argv[2]
-server = http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(Handler, directory=folder))
-print(f"http://127.0.0.1:{port}/", flush=True)
-try:
-    server.serve_forever()
-except KeyboardInterrupt:
-    pass
-PYTHON
-}
-
 is_port() { [[ $1 =~ ^[1-9][0-9]{0,4}$ ]] && (($1 <= 65000)); }
 
 serve() {
   local port=${1:-8080}
   is_port "$port" || die "\"$port\" is no port" "give a number from 1 to 65000, for example: ./build.sh serve 8080"
-  have python3 || have node || die "there is no program here to serve the page with" "install python3 (or Node.js)"
+  need_node
   web
   port=$(free_port "$port")
   say "" "Ctrl-C ends it. Open in a browser:"
-  if have python3; then serve_with_python "$port"
-  else exec node "$root/tests/browser/server.mjs" "$root/dist" "$port"
-  fi
+  exec node "$root/tests/browser/server.mjs" "$root/dist" "$port"
 }
 
 # ---- The program, the tests, the numbers ------------------------------------------------------
@@ -421,22 +367,20 @@ test_rust() {
   cargo_native clippy --locked --release --all-targets -- -D warnings
   section "Rust: tests" "mend the failed tests; a part of them runs with: cargo test --release NAME"
   if [ "$(uname -s)" = Linux ]; then
-    cargo_on_lavapipe test --locked --release -- --include-ignored
-    test_mpi
+    # shellcheck disable=SC2046  # an option and its value, or nothing
+    cargo_on_lavapipe test --locked --release $(mpi_feature) -- --include-ignored
   else cargo_native test --locked --release
   fi
 }
 
-# Two ranks on one machine. Only what we wrote is compiled once more; Linux alone.
-test_mpi() {
-  have apt-get || have mpirun || {
+# The option that adds the tests of two ranks, where there is an MPI to run them with.
+mpi_feature() {
+  if have apt-get; then need mpirun "Open MPI for the tests of two ranks" openmpi-bin libopenmpi-dev libclang-dev
+  elif ! have mpirun; then
     say "two ranks: left out, for there is no mpirun"
-    return 0
-  }
-  section "Rust: two ranks" "Open MPI and libclang are needed; see the message above"
-  need mpirun "Open MPI" openmpi-bin libopenmpi-dev libclang-dev
-  section "Rust: two ranks" "mend the failed tests; they run with: cargo test --release --features mpi --test mpi"
-  cargo_native test --locked --release --features mpi --test mpi
+    return
+  fi
+  printf '%s' "--features mpi"
 }
 
 test_browser() {

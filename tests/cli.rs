@@ -15,6 +15,9 @@ mod convert;
 mod finetune;
 #[path = "cli/finetune_resume.rs"]
 mod finetune_resume;
+#[cfg(feature = "mpi")]
+#[path = "cli/mpi.rs"]
+mod mpi;
 #[path = "cli/names.rs"]
 mod names;
 #[path = "cli/outputs.rs"]

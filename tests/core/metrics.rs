@@ -2,7 +2,6 @@
 //! `fixtures/generate_metrics.py` and `fixtures/generate_task_metrics.py`.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use electra::metrics::{
     Answered, ClassScores, PrecisionRecall, SquadScores, classification_report, entities, f1_curve,
@@ -12,20 +11,21 @@ use electra::metrics::{
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::fixture;
+
 #[track_caller]
 fn assert_close(got: f64, expected: f64, what: &str) {
     let off = (got - expected).abs() / expected.abs().max(1.0);
     assert!(off < 1e-12, "{what}: {got} instead of {expected}");
 }
 
-fn fixture<T: DeserializeOwned>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+fn parsed<T: DeserializeOwned>(name: &str) -> T {
+    serde_json::from_slice(&fixture(name)).unwrap()
 }
 
 /// One group of `task_metrics_cases.json`.
 fn cases<T: DeserializeOwned>(group: &str) -> Vec<T> {
-    let mut file: HashMap<String, serde_json::Value> = fixture("task_metrics_cases.json");
+    let mut file: HashMap<String, serde_json::Value> = parsed("task_metrics_cases.json");
     let cases: Vec<T> = serde_json::from_value(file.remove(group).unwrap()).unwrap();
     assert!(cases.len() >= 200, "{group}");
     cases
@@ -54,7 +54,7 @@ struct ClassificationCase {
 
 #[test]
 fn every_score_equals_scikit_learn() {
-    let Classification { cases } = fixture("metrics_cases.json");
+    let Classification { cases } = parsed("metrics_cases.json");
     assert!(cases.len() >= 200);
     for case in cases {
         let labels: Vec<_> = (0..case.labels).map(|label| label.to_string()).collect();

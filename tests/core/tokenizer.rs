@@ -1,10 +1,11 @@
 //! The tokenizer against transformers: every case of `fixtures/generate_tokenizer.py`.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 use electra::tokenizer::{Encoding, Tokenizer, Truncation};
 use serde::Deserialize;
+
+use crate::{bert_tokenizer, fixture};
 
 /// `[input_ids, token_type_ids, offsets (start, end, start, end, …), word_ids, sequence_ids]`
 #[derive(Debug, PartialEq, Deserialize)]
@@ -35,25 +36,12 @@ impl From<&Encoding> for Expected {
     }
 }
 
-fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
 fn cases() -> Cases {
     serde_json::from_slice(&fixture("tokenizer_cases.json")).unwrap()
 }
 
-fn tokenizer(config: &serde_json::Value) -> Tokenizer {
-    let files = BTreeMap::from([
-        ("vocab.txt".to_string(), fixture("bert-base-uncased-vocab.txt")),
-        ("tokenizer_config.json".to_string(), config.to_string().into_bytes()),
-    ]);
-    Tokenizer::from_files(&files).unwrap()
-}
-
 fn uncased(cases: &Cases) -> Tokenizer {
-    tokenizer(&cases.settings["uncased"])
+    bert_tokenizer(&cases.settings["uncased"])
 }
 
 fn truncation(name: &str) -> Truncation {
@@ -69,7 +57,7 @@ fn truncation(name: &str) -> Truncation {
 fn single_texts_in_every_setting() {
     let cases = cases();
     let by_setting: HashMap<_, _> =
-        cases.settings.iter().map(|(name, config)| (name, tokenizer(config))).collect();
+        cases.settings.iter().map(|(name, config)| (name, bert_tokenizer(config))).collect();
     for (setting, index, expected) in &cases.singles {
         let text = &cases.texts[*index];
         let got = by_setting[setting].encode(text, None, 512, Truncation::LongestFirst).unwrap();
@@ -83,7 +71,7 @@ fn single_texts_in_every_setting() {
 fn the_tokenizer_written_to_files_is_the_same_one() {
     let cases = cases();
     for (setting, config) in &cases.settings {
-        let mut files = tokenizer(config).to_files().unwrap();
+        let mut files = bert_tokenizer(config).to_files().unwrap();
         for way in ["tokenizer.json", "vocab.txt"] {
             let again = Tokenizer::from_files(&files).unwrap();
             for (_, index, expected) in cases.singles.iter().filter(|(name, ..)| name == setting) {

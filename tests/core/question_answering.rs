@@ -1,9 +1,6 @@
 //! Question answering: that an answer is found again whatever the windows, and that decoding equals the
 //! published algorithms on every case of `fixtures/generate_spans.py`.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-
 use electra::dataset::{Answer, Question, read_questions};
 use electra::heads::BEAM;
 use electra::tasks::question_answering::{
@@ -13,14 +10,10 @@ use electra::tasks::question_answering::{
 use electra::tokenizer::{Tokenizer, Truncation};
 use serde::Deserialize;
 
-fn read(path: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
+use crate::{bert_tokenizer, read};
 
 fn bert() -> Tokenizer {
-    let vocab = read("tests/fixtures/bert-base-uncased-vocab.txt");
-    Tokenizer::from_files(&BTreeMap::from([("vocab.txt".to_string(), vocab)])).unwrap()
+    bert_tokenizer(&serde_json::json!({}))
 }
 
 fn tiny() -> Tokenizer {

@@ -1,8 +1,6 @@
 //! Two ranks on one machine, with the real binary: `./build.sh test rust` builds it with the
 //! feature `mpi` for this.
 
-#![cfg(feature = "mpi")]
-
 use std::path::Path;
 use std::process::{Command, Output};
 

@@ -2,12 +2,13 @@
 //! and every word of a long sentence predicted once.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 use electra::dataset::Sentence;
 use electra::tasks::tagging::{TagWindow, decode, features};
 use electra::tokenizer::Tokenizer;
 use serde::Deserialize;
+
+use crate::{bert_tokenizer, fixture};
 
 #[derive(Deserialize)]
 struct Cases {
@@ -19,21 +20,8 @@ struct Cases {
 #[derive(Deserialize)]
 struct Case(String, Vec<String>, Vec<u32>, Vec<Option<usize>>);
 
-fn fixture(name: &str) -> Vec<u8> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-fn tokenizer(config: &serde_json::Value) -> Tokenizer {
-    let files = BTreeMap::from([
-        ("vocab.txt".to_string(), fixture("bert-base-uncased-vocab.txt")),
-        ("tokenizer_config.json".to_string(), config.to_string().into_bytes()),
-    ]);
-    Tokenizer::from_files(&files).unwrap()
-}
-
 fn uncased() -> Tokenizer {
-    tokenizer(&serde_json::json!({}))
+    bert_tokenizer(&serde_json::json!({}))
 }
 
 fn sentence(words: Vec<String>) -> Sentence {
@@ -69,7 +57,7 @@ fn expected(
 fn wordpieces_of_words_equal_those_of_transformers() {
     let Cases { settings, cases } = serde_json::from_slice(&fixture("words_cases.json")).unwrap();
     let tokenizers: HashMap<_, _> =
-        settings.iter().map(|(name, config)| (name, tokenizer(config))).collect();
+        settings.iter().map(|(name, config)| (name, bert_tokenizer(config))).collect();
     let mut vanished = 0;
     for Case(setting, words, ids, word_ids) in &cases {
         let tokenizer = &tokenizers[setting];
