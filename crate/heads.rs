@@ -106,14 +106,14 @@ impl Electra {
         let hidden = self.electra.forward(inputs, dropout);
         match &self.head {
             Head::Discriminator(head) => head.forward(hidden),
-            Head::Generator(head) => head.forward(hidden, self.word_table()).flatten(1, 2),
+            Head::Generator(head) => {
+                let table = self.electra.embeddings.word_embeddings.weight.val();
+                head.forward(hidden, table).flatten(1, 2)
+            }
             Head::Classifier(head) => head.forward(first_token(hidden), dropout),
             Head::OriginalClassifier(head) => head.forward(first_token(hidden), dropout),
             Head::Tokens(head) => head.forward(hidden, dropout).flatten(1, 2),
-            Head::Span(head) => {
-                let (start, end) = head.forward(hidden);
-                Tensor::stack::<3>(vec![start, end], 2).flatten(1, 2)
-            }
+            Head::Span(head) => head.forward(hidden).flatten(1, 2),
             Head::JointSpan(head) => head.search(hidden, inputs),
         }
     }
@@ -147,57 +147,57 @@ impl Electra {
         !matches!(self.head, Classifier(_) | OriginalClassifier(_) | JointSpan(_))
     }
 
-    /// Replaced-token logits, `[batch, seq]`: above 0 means "replaced".
+    /// Of a discriminator, `[batch, seq]`: above 0 means "replaced".
     pub fn replaced_logits(&self, inputs: &Inputs) -> Tensor<2> {
-        let Head::Discriminator(head) = &self.head else { panic!("not a discriminator") };
-        head.forward(self.hidden(inputs))
+        self.flat_logits(inputs)
     }
 
-    /// Vocabulary logits at every position, `[batch, seq, vocab]`.
+    /// Of a generator, at every position, `[batch, seq, vocab]`.
     pub fn vocabulary_logits(&self, inputs: &Inputs) -> Tensor<3> {
-        let Head::Generator(head) = &self.head else { panic!("not a generator") };
-        head.forward(self.hidden(inputs), self.word_table())
+        by_token(self.flat_logits(inputs), inputs)
     }
 
-    /// Class logits, `[batch, num_labels]`.
+    /// Of a classifier, `[batch, num_labels]`.
     pub fn class_logits(&self, inputs: &Inputs) -> Tensor<2> {
-        let (first, none) = (first_token(self.hidden(inputs)), &mut DropoutMasks::none());
-        match &self.head {
-            Head::Classifier(head) => head.forward(first, none),
-            Head::OriginalClassifier(head) => head.forward(first, none),
-            _ => panic!("not a classifier"),
-        }
+        self.flat_logits(inputs)
     }
 
-    /// Class logits of every token, `[batch, seq, num_labels]`.
+    /// Of a tagger, `[batch, seq, num_labels]`.
     pub fn token_logits(&self, inputs: &Inputs) -> Tensor<3> {
-        let Head::Tokens(head) = &self.head else { panic!("not a tagger") };
-        head.forward(self.hidden(inputs), &mut DropoutMasks::none())
+        by_token(self.flat_logits(inputs), inputs)
     }
 
-    /// Start and end logits, `[batch, seq]` each.
+    /// Of transformers' head for questions: start and end logits, `[batch, seq]` each.
     pub fn span_logits(&self, inputs: &Inputs) -> (Tensor<2>, Tensor<2>) {
-        let Head::Span(head) = &self.head else { panic!("not a question answerer") };
-        head.forward(self.hidden(inputs))
+        let logits = by_token(self.flat_logits(inputs), inputs);
+        (column(&logits, 0), column(&logits, 1))
     }
 
-    /// The logits of the original's head for questions, the ends given a start in each text.
+    /// Of the original's head for questions, as the loss gets them: the ends given a start in each
+    /// text.
     ///
     /// # Shapes
     /// - starts: `[batch, seq]`, 1 at the start and 0 elsewhere
     pub fn joint_span_logits(&self, inputs: &Inputs, starts: Tensor<2>) -> JointLogits {
-        let Head::JointSpan(head) = &self.head else { panic!("not the original's answerer") };
-        head.forward(self.hidden(inputs), inputs, starts)
+        let rest = starts.zeros_like();
+        let targets = Tensor::stack::<3>(vec![starts, rest.clone(), rest], 2).flatten(1, 2);
+        let none = &mut DropoutMasks::none();
+        let logits = by_token(self.training_logits(inputs, targets, none), inputs);
+        let answerability = column(&logits, 2).narrow(1, 0, 1);
+        JointLogits { start: column(&logits, 0), end: column(&logits, 1), answerability }
     }
+}
 
-    /// The last hidden states, with nothing dropped: `[batch, seq, hidden]`.
-    fn hidden(&self, inputs: &Inputs) -> Tensor<3> {
-        self.electra.forward(inputs, &mut DropoutMasks::none())
-    }
+/// `[batch, seq * width]` to `[batch, seq, width]`
+fn by_token(flat: Tensor<2>, inputs: &Inputs) -> Tensor<3> {
+    let [batch, seq] = inputs.input_ids.dims();
+    let width = flat.dims()[1] / seq;
+    flat.reshape([batch, seq, width])
+}
 
-    fn word_table(&self) -> Tensor<2> {
-        self.electra.embeddings.word_embeddings.weight.val()
-    }
+/// `[batch, seq, width]` to `[batch, seq]`
+fn column(logits: &Tensor<3>, i: usize) -> Tensor<2> {
+    logits.clone().narrow(2, i, 1).squeeze_dim(2)
 }
 
 impl Head {
@@ -357,12 +357,9 @@ impl SpanHead {
     }
 
     /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`, outputs: `[batch, seq]` each
-    pub fn forward(&self, hidden: Tensor<3>) -> (Tensor<2>, Tensor<2>) {
-        let [batch, seq, _] = hidden.dims();
-        let logits = self.qa_outputs.forward(hidden); // [batch, seq, 2]
-        let column = |i| logits.clone().slice([0..batch, 0..seq, i..i + 1]).squeeze_dim(2);
-        (column(0), column(1))
+    /// - hidden: `[batch, seq, hidden]`, output: `[batch, seq, 2]`, start and end
+    pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.qa_outputs.forward(hidden)
     }
 }
 

@@ -3,6 +3,8 @@
 //!
 //! Follows `model/optimization.py` of google-research/electra and `torch.optim.AdamW`.
 
+use std::collections::HashMap;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
@@ -81,6 +83,11 @@ impl OptimizerConfig {
         self.learning_rate * factor
     }
 
+    /// What holds for a parameter of this Hugging Face name.
+    fn group(&self, name: &str) -> Group {
+        Group { layer_factor: self.layer_factor(name), weight_decay: self.weight_decay_of(name) }
+    }
+
     /// The factor on the learning rate of a parameter, by its Hugging Face name.
     fn layer_factor(&self, name: &str) -> f64 {
         let depth = match name.strip_prefix("electra.encoder.layer.") {
@@ -97,10 +104,19 @@ impl OptimizerConfig {
     }
 }
 
-/// The optimizer and its moments.
+/// What a parameter does not share with all others.
+#[derive(Debug, Clone, Copy)]
+struct Group {
+    layer_factor: f64,
+    weight_decay: f64,
+}
+
+/// The optimizer and its moments, for one module.
 #[derive(Debug)]
 pub struct Optimizer {
     pub config: OptimizerConfig,
+    /// Of every parameter, from the first update on.
+    groups: HashMap<ParamId, Group>,
     /// Updates done.
     pub step: usize,
     pub(crate) first: GradientsParams,
@@ -110,12 +126,15 @@ pub struct Optimizer {
 impl Optimizer {
     pub fn new(config: OptimizerConfig) -> Self {
         let (first, second) = (GradientsParams::new(), GradientsParams::new());
-        Optimizer { config, step: 0, first, second }
+        Optimizer { config, groups: HashMap::new(), step: 0, first, second }
     }
 
     /// One update. Returns the model and the global gradient norm before the clip, `[1]`, which
     /// stays on the device.
     pub fn update<M: Module>(&mut self, model: M, grads: GradientsParams) -> (M, Tensor<1>) {
+        if self.groups.is_empty() {
+            self.groups = groups(&model, &self.config);
+        }
         let learning_rate = self.config.learning_rate_at(self.step);
         self.step += 1;
         let norm = global_norm(&model, &grads);
@@ -126,7 +145,6 @@ impl Optimizer {
         let (first_correction, second_correction) =
             (correction(self.config.beta_1), correction(self.config.beta_2));
         let mut update = Update {
-            at: Place::default(),
             // As torch.nn.utils.clip_grad_norm_: max / (norm + 1e-6), at most 1.
             clip: ((norm.clone() + 1e-6).recip() * self.config.max_grad_norm).clamp_max(1.0),
             optimizer: self,
@@ -161,8 +179,33 @@ impl ModuleVisitor for Gradients<'_> {
     }
 }
 
-struct Update<'a> {
+fn groups(model: &impl Module, config: &OptimizerConfig) -> HashMap<ParamId, Group> {
+    let mut groups = Groups { at: Place::default(), config, found: HashMap::new() };
+    model.visit(&mut groups);
+    groups.found
+}
+
+struct Groups<'a> {
     at: Place,
+    config: &'a OptimizerConfig,
+    found: HashMap<ParamId, Group>,
+}
+
+impl ModuleVisitor for Groups<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found.insert(param.id, self.config.group(&self.at.name()));
+    }
+
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.at.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.at.exit();
+    }
+}
+
+struct Update<'a> {
     optimizer: &'a mut Optimizer,
     grads: GradientsParams,
     clip: Tensor<1>,
@@ -172,16 +215,17 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    fn factors(&self) -> AdamFactors {
-        let (name, config) = (self.at.name(), &self.optimizer.config);
-        let learning_rate = self.learning_rate * config.layer_factor(&name);
+    fn factors(&self, id: ParamId) -> AdamFactors {
+        let Optimizer { config, groups, .. } = &*self.optimizer;
+        let Group { layer_factor, weight_decay } = groups[&id];
+        let learning_rate = self.learning_rate * layer_factor;
         AdamFactors {
             beta_1: config.beta_1,
             beta_2: config.beta_2,
             epsilon: config.epsilon,
             step_size: learning_rate / self.first_correction,
             root_scale: 1.0 / self.second_correction.sqrt(),
-            keep: 1.0 - learning_rate * config.weight_decay_of(&name),
+            keep: 1.0 - learning_rate * weight_decay,
         }
     }
 
@@ -195,7 +239,7 @@ impl Update<'_> {
 impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(grad) = self.grads.remove::<D>(param.id) else { return param };
-        let factors = self.factors();
+        let factors = self.factors(param.id);
         let [first, second] = self.moments(param.id, &grad);
         let (id, tensor, mapper) = param.consume();
         let weight = tensor.inner();
@@ -205,14 +249,6 @@ impl ModuleMapper for Update<'_> {
         self.optimizer.second.register(id, second);
         let weight = Tensor::from_inner(weight).require_grad();
         Param::from_mapped_value(id, weight, mapper)
-    }
-
-    fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.at.enter(name, container_type);
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.at.exit();
     }
 }
 

@@ -1,0 +1,196 @@
+//! Weight files: `model.safetensors` and `pytorch_model.bin` to tensors on the host, and back.
+
+use std::collections::BTreeMap;
+#[cfg(not(target_family = "wasm"))]
+use std::io::Write;
+
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use super::folder::ModelFiles;
+use super::names::{IGNORED, TIED, WORD_EMBEDDINGS};
+use crate::error::{Error, Result};
+
+/// A tensor on the host: shape and values, row by row, in PyTorch's layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HostTensor {
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+impl HostTensor {
+    /// `[rows, columns]` to `[columns, rows]`: PyTorch's Linear is the transpose of Burn's.
+    pub fn transposed(&self) -> HostTensor {
+        let (rows, columns) = (self.shape[0], self.shape[1]);
+        let values = (0..columns).flat_map(|c| (0..rows).map(move |r| (r, c)));
+        let values = values.map(|(r, c)| self.values[r * columns + c]).collect();
+        HostTensor { shape: vec![columns, rows], values }
+    }
+}
+
+/// The tensors of a weight file that nobody has taken yet.
+#[derive(Default)]
+pub(super) struct Weights {
+    pub(super) file: String,
+    pub(super) tensors: BTreeMap<String, HostTensor>,
+}
+
+impl Weights {
+    fn new(file: &str, tensors: impl IntoIterator<Item = (String, HostTensor)>) -> Result<Self> {
+        let modern = |name: String| {
+            name.replace("LayerNorm.gamma", "LayerNorm.weight")
+                .replace("LayerNorm.beta", "LayerNorm.bias")
+        };
+        let tensors = tensors.into_iter().map(|(name, tensor)| (modern(name), tensor));
+        let mut weights = Weights { file: file.to_string(), tensors: tensors.collect() };
+        weights.tensors.remove(IGNORED);
+        let tied = weights.tensors.remove(TIED);
+        if tied.is_some_and(|tied| weights.tensors.get(WORD_EMBEDDINGS) != Some(&tied)) {
+            let problem = format!("{TIED} differs from {WORD_EMBEDDINGS}");
+            return Err(Error::new(file, problem).fix("ELECTRA's generator ties the two."));
+        }
+        Ok(weights)
+    }
+
+    /// Takes away the tensors of the head and returns their names.
+    pub(super) fn drop_head(&mut self) -> Vec<String> {
+        let (body, head): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.tensors)
+            .into_iter()
+            .partition(|(name, _)| name.starts_with("electra."));
+        self.tensors = body;
+        head.into_keys().collect()
+    }
+
+    /// Every tensor must have found its place.
+    pub(super) fn finish(self) -> Result<()> {
+        if self.tensors.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = self.tensors.into_keys().collect();
+        let problem = format!("tensors that the network has no place for: {}", list(&names));
+        Err(Error::new(self.file, problem)
+            .fix("config.json names another class or size than the weights are for."))
+    }
+}
+
+/// The first few, and how many more.
+pub(super) fn list(items: &[String]) -> String {
+    let shown = items.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
+    match items.len().saturating_sub(8) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+pub(super) fn read_weights(files: &ModelFiles) -> Result<Weights> {
+    if let Some(bytes) = files.get("model.safetensors") {
+        let tensors = from_safetensors("model.safetensors", bytes)?;
+        return Weights::new("model.safetensors", tensors);
+    }
+    #[cfg(not(target_family = "wasm"))]
+    if let Some(bytes) = files.get("pytorch_model.bin") {
+        return Weights::new("pytorch_model.bin", from_pytorch(bytes)?);
+    }
+    let error = Error::new("model.safetensors", "is missing");
+    Err(match files.contains_key("pytorch_model.bin") {
+        true => {
+            error.fix("The browser does not read pytorch_model.bin: `electra convert` it first.")
+        }
+        false => error.fix("A model folder holds its weights in model.safetensors."),
+    })
+}
+
+/// Reads f32, f16 and bf16 tensors, and skips integer buffers.
+pub(crate) fn from_safetensors(name: &str, bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
+    let parsed = SafeTensors::deserialize(bytes).map_err(|e| {
+        Error::new(name, format!("is damaged ({e})")).fix("Take another copy of it.")
+    })?;
+    let floats = parsed.tensors().into_iter().filter(|(_, view)| view.dtype() != Dtype::I64);
+    floats
+        .map(|(tensor, view)| {
+            let values = floats_of(view.dtype(), view.data()).ok_or_else(|| {
+                let problem = format!("{tensor} is of type {:?}", view.dtype());
+                Error::new(name, problem).fix("Supported are F32, F16 and BF16.")
+            })?;
+            Ok((tensor, HostTensor { shape: view.shape().to_vec(), values }))
+        })
+        .collect()
+}
+
+fn floats_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+    let pair = |b: &[u8]| [b[0], b[1]];
+    Some(match dtype {
+        Dtype::F32 => {
+            bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        }
+        Dtype::F16 => bytes.chunks_exact(2).map(|b| f16::from_le_bytes(pair(b)).to_f32()).collect(),
+        Dtype::BF16 => {
+            bytes.chunks_exact(2).map(|b| bf16::from_le_bytes(pair(b)).to_f32()).collect()
+        }
+        _ => return None,
+    })
+}
+
+/// Reads a `torch.save`d state dict.
+#[cfg(not(target_family = "wasm"))]
+fn from_pytorch(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
+    let damaged = |e: &dyn std::fmt::Display| {
+        Error::new("pytorch_model.bin", format!("cannot be read ({e})"))
+            .fix("Save it again with torch.save(model.state_dict(), ..).")
+    };
+    // The reader works on files: the archive's index is at its end.
+    let mut file = tempfile::NamedTempFile::new().map_err(|e| damaged(&e))?;
+    file.write_all(bytes).map_err(|e| damaged(&e))?;
+    let reader = pytorch_reader::PytorchReader::new(file.path()).map_err(|e| damaged(&e))?;
+    let tensors = reader.into_tensors().into_iter();
+    let floats = tensors.filter_map(|(name, tensor)| {
+        let dtype = match tensor.dtype() {
+            pytorch_reader::DType::F32 => Dtype::F32,
+            pytorch_reader::DType::F16 => Dtype::F16,
+            pytorch_reader::DType::BF16 => Dtype::BF16,
+            _ => return None,
+        };
+        Some((name, dtype, tensor))
+    });
+    floats
+        .map(|(name, dtype, tensor)| {
+            let data = tensor.read().map_err(|e| damaged(&e))?;
+            let values = floats_of(dtype, &data).expect("the type was chosen above");
+            Ok((name, HostTensor { shape: tensor.shape().to_vec(), values }))
+        })
+        .collect()
+}
+
+pub(crate) fn to_safetensors(tensors: &BTreeMap<String, HostTensor>, dtype: Dtype) -> Vec<u8> {
+    // transformers refuses a file that does not say which framework wrote it.
+    to_safetensors_with(tensors, dtype, "format", "pt")
+}
+
+/// The same with another word in its header.
+pub(crate) fn to_safetensors_with(
+    tensors: &BTreeMap<String, HostTensor>,
+    dtype: Dtype,
+    key: &str,
+    word: &str,
+) -> Vec<u8> {
+    let bytes_of = |values: &[f32]| -> Vec<u8> {
+        match dtype {
+            Dtype::F16 => values.iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect(),
+            _ => values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        }
+    };
+    let stored: Vec<_> = tensors.iter().map(|(n, t)| (n, &t.shape, bytes_of(&t.values))).collect();
+    let views = stored.iter().map(|(name, shape, data)| {
+        let view = TensorView::new(dtype, shape.to_vec(), data);
+        (name.as_str(), view.expect("the bytes were made for the type"))
+    });
+    let header = std::collections::HashMap::from([(key.to_string(), word.to_string())]);
+    safetensors::serialize(views, Some(header)).expect("names and sizes are consistent")
+}
+
+/// A word of the header of a safetensors file; None where the file is damaged, or has no such.
+pub(crate) fn header_word(bytes: &[u8], key: &str) -> Option<String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    header.metadata().as_ref()?.get(key).cloned()
+}
