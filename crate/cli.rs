@@ -16,6 +16,7 @@ use electra::corpus::input::Found;
 use electra::dataset::{ColumnChoice, Kind};
 use electra::device::{self, Picked};
 use electra::error::{Error, Result};
+use electra::files::{NewFile, folder_of, unwritable};
 use electra::finetune::{Source, check_length};
 use electra::self_test::self_test;
 use electra::tasks::Reading;
@@ -246,11 +247,6 @@ fn print_line(value: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
-fn unwritable(path: &Path, e: std::io::Error) -> Error {
-    Error::new(path.display(), format!("cannot be written ({e})"))
-        .fix("Check that the place exists, is yours, and has room.")
-}
-
 /// Looks at an output folder before there is work to lose.
 fn check_folder(path: &Path, overwrite: bool) -> Result<()> {
     if path.symlink_metadata().is_ok() && !path.is_dir() {
@@ -298,40 +294,25 @@ fn plain_file(path: &Path) -> Option<PathBuf> {
     }
 }
 
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// JSON lines into a file that is there whole or not at all, or to stdout.
 fn write_lines(output: Option<&PathBuf>, values: &[impl Serialize]) -> Result<()> {
     let Some(path) = output_file(output) else {
         return values.iter().try_for_each(print_line);
     };
-    let failed = |e| unwritable(path, e);
     let Some(file) = plain_file(path) else {
-        let mut through = File::create(path).map_err(failed)?;
+        let mut through = File::create(path).map_err(|e| unwritable(path, e))?;
         return put_lines(&mut through, path, values);
     };
-    let mut temporary = temporary_in(folder_of(&file)).map_err(failed)?;
-    put_lines(temporary.as_file_mut(), path, values)?;
-    temporary.as_file().sync_all().map_err(failed)?;
-    temporary.persist(file).map_err(|e| failed(e.error))?;
-    Ok(())
+    let mut new = NewFile::create(&file)?;
+    put_lines(&mut new, path, values)?;
+    new.commit()
 }
 
-fn put_lines(file: &mut File, path: &Path, values: &[impl Serialize]) -> Result<()> {
+fn put_lines(file: &mut impl Write, path: &Path, values: &[impl Serialize]) -> Result<()> {
     for value in values {
         file.write_all(to_line(value)?.as_bytes()).map_err(|e| unwritable(path, e))?;
     }
     Ok(())
-}
-
-/// With the permissions that files get here: alone, a temporary one is its owner's only.
-fn temporary_in(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
 }
 
 /// A bar on a terminal; nothing where stderr is a file.

@@ -8,6 +8,9 @@
 pub mod error;
 pub mod seed;
 
+#[cfg(not(target_family = "wasm"))]
+pub mod files;
+
 pub mod config;
 pub mod dataset;
 pub mod metrics;

@@ -48,40 +48,33 @@ pub fn read_folder(path: &std::path::Path) -> Result<ModelFiles> {
     Ok(files)
 }
 
-/// Writes a model folder so that it is there whole or not at all: into a temporary folder
-/// beside, synced, then renamed. `a/b` is a file of a folder in it.
+/// Writes a model folder, whole or not at all. Of one that is there already, the files of its model
+/// and of the run that made it go.
 ///
 /// # Errors
 /// The disk refuses.
 #[cfg(not(target_family = "wasm"))]
 pub fn write_folder(path: &std::path::Path, files: &ModelFiles) -> Result<()> {
-    let failed = |e: std::io::Error| {
-        Error::new(path.display(), format!("cannot be written ({e})"))
-            .fix("Check that the place exists, is yours, and has room.")
-    };
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
-    std::fs::create_dir_all(parent).map_err(failed)?;
-    let temporary =
-        tempfile::Builder::new().prefix(".electra-").tempdir_in(parent).map_err(failed)?;
-    let make_folder = |file: &std::path::Path| {
-        std::fs::create_dir_all(file.parent().expect("it is in a folder")).map_err(failed)
-    };
-    for (name, bytes) in files {
-        make_folder(&temporary.path().join(name))?;
-        let mut file = std::fs::File::create(temporary.path().join(name)).map_err(failed)?;
-        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
-    }
-    if !path.exists() {
-        std::fs::rename(temporary.path(), path).map_err(failed)?;
-        // It has moved: there is nothing left to remove.
-        let _ = temporary.keep();
-        return Ok(());
-    }
-    for name in files.keys() {
-        make_folder(&path.join(name))?;
-        std::fs::rename(temporary.path().join(name), path.join(name)).map_err(failed)?;
-    }
-    Ok(())
+    crate::files::write_folder(path, files, is_of_model)
+}
+
+/// Would the file be wrong beside another model?
+#[cfg(not(target_family = "wasm"))]
+fn is_of_model(name: &str) -> bool {
+    const OTHERS: [&str; 7] = [
+        "tf_model.h5",
+        "flax_model.msgpack",
+        "added_tokens.json",
+        "metrics.jsonl",
+        "report.html",
+        "report.json",
+        "submission",
+    ];
+    // In several files, too, with their index.
+    let is_weights = name.starts_with("model") || name.starts_with("pytorch_model");
+    let is_weights =
+        is_weights && [".safetensors", ".bin", ".json"].iter().any(|e| name.ends_with(e));
+    FILE_NAMES.contains(&name) || OTHERS.contains(&name) || is_weights
 }
 
 /// Reads the known files of a zip; a folder inside it is looked into.

@@ -9,6 +9,7 @@ use electra::config::ElectraConfig;
 use electra::dataset::glue::{self, Split};
 use electra::dataset::{Kind, read_tagging};
 use electra::error::{Error, Result};
+use electra::files::write_folder;
 use electra::finetune::Source;
 use electra::heads::{Electra, class_names};
 use electra::metrics::is_entity_scheme;
@@ -513,7 +514,7 @@ impl NamedRun {
 }
 
 pub fn write_submission(folder: &Path, files: &ModelFiles) -> Result<()> {
-    checkpoint::write_folder(folder, files)?;
+    write_folder(folder, files, |_| true)?;
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     say(format_args!("wrote {}: {}", folder.display(), names.join(", ")));
     Ok(())

@@ -12,9 +12,9 @@ use burn::tensor::Device;
 use electra::checkpoint;
 use electra::corpus::Corpus;
 use electra::corpus::prepare::{PrepareOptions, prepare_text};
-use electra::corpus::shard::write_whole;
 use electra::distributed::World;
 use electra::error::{Error, Result};
+use electra::files::write_file;
 use electra::pretrain::config::PretrainConfig;
 use electra::pretrain::evaluation::Evaluation;
 use electra::pretrain::events::EventFile;
@@ -419,7 +419,7 @@ impl Journal {
             say(format_args!("{path}: line {first}{more} is no line of a log and is left out"));
         }
         if kept != before {
-            write_whole(&path, &kept)?;
+            write_file(&path, &kept)?;
         }
         let metrics = File::options().append(true).create(true).open(&path).map_err(failed)?;
         let events = EventFile::create(folder).map_err(|e| unwritable(folder, e))?;
@@ -480,7 +480,7 @@ fn drive(args: &Args, run: Run, _lock: Option<Lock>) -> Result<()> {
     let first = run.world().is_first();
     if first {
         let config = serde_json::to_vec_pretty(&run.config).expect("plain data");
-        write_whole(&args.output.join("config.json"), &config)?;
+        write_file(&args.output.join("config.json"), &config)?;
         tidy(&args.checkpoints(), 0);
     }
     let journal = match first {

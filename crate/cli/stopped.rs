@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 
 use electra::checkpoint::ModelFiles;
 use electra::error::{Error, Result};
+use electra::files::{NewFile, partial, unwritable};
 use zip::write::SimpleFileOptions;
-
-use super::unwritable;
 
 const RUN: &str = "run.json";
 const STATE: &str = "state.safetensors";
@@ -82,38 +81,28 @@ impl Checkpoint {
         Ok(Saved { run, state, best: best.collect() })
     }
 
-    /// Under another name, synced, then renamed. What a killed run left under that name is written
-    /// over.
     pub fn write(&self, run: &[u8], state: &[u8], best: Option<&ModelFiles>) -> Result<()> {
-        let partial = self.partial();
-        let write = || -> std::io::Result<()> {
-            let mut archive = zip::ZipWriter::new(BufWriter::new(File::create(&partial)?));
-            let stored = SimpleFileOptions::default()
-                .compression_method(zip::CompressionMethod::Stored)
-                .large_file(true);
-            let mut add = |name: &str, content: &[u8]| -> std::io::Result<()> {
-                archive.start_file(name, stored)?;
-                archive.write_all(content)
-            };
-            add(RUN, run)?;
-            add(STATE, state)?;
-            for (name, content) in best.into_iter().flatten() {
-                add(&format!("{BEST}{name}"), content)?;
-            }
-            let file = archive.finish()?.into_inner().map_err(|e| e.into_error())?;
-            file.sync_all()?;
-            std::fs::rename(&partial, &self.path)
+        let failed = |e: std::io::Error| unwritable(&self.path, e);
+        let mut archive = zip::ZipWriter::new(BufWriter::new(NewFile::create(&self.path)?));
+        let stored = SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored)
+            .large_file(true);
+        let mut add = |name: &str, content: &[u8]| {
+            archive.start_file(name, stored).map_err(|e| failed(e.into()))?;
+            archive.write_all(content).map_err(failed)
         };
-        write().map_err(|e| {
-            // Without room there is no use in half a file.
-            let _ = std::fs::remove_file(&partial);
-            unwritable(&self.path, e)
-        })
+        add(RUN, run)?;
+        add(STATE, state)?;
+        for (name, content) in best.into_iter().flatten() {
+            add(&format!("{BEST}{name}"), content)?;
+        }
+        let buffer = archive.finish().map_err(|e| failed(e.into()))?;
+        buffer.into_inner().map_err(|e| failed(e.into_error()))?.commit()
     }
 
     /// The run is over.
     pub fn remove(&self) -> Result<()> {
-        for path in [self.partial(), self.path.clone()] {
+        for path in [partial(&self.path), self.path.clone()] {
             match std::fs::remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
                     return Err(unwritable(&path, e));
@@ -122,10 +111,6 @@ impl Checkpoint {
             }
         }
         Ok(())
-    }
-
-    fn partial(&self) -> PathBuf {
-        self.path.with_added_extension("partial")
     }
 }
 

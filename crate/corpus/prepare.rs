@@ -20,9 +20,10 @@ use sha2::{Digest, Sha256};
 use super::chunks::LineTokenizer;
 use super::input::{Input, InputInfo, Item, ItemKind, Position, ReadOptions, Reader};
 use super::packing::{Packer, PackerState, Packing, Segments};
-use super::shard::{Layout, ShardInfo, ShardWriter, Split, write_whole};
+use super::shard::{Layout, ShardInfo, ShardWriter, Split};
 use super::{INDEX, Index, PROGRESS, Settings, TOKENIZER, hex, unreadable};
 use crate::error::{Error, Result};
+use crate::files::{NewFolder, name_of_partial, unwritable, write_file};
 use crate::seed::stream;
 use crate::tokenizer::Tokenizer;
 
@@ -248,23 +249,10 @@ fn replace(
     output: &Path,
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Report> {
-    let failed = |e: std::io::Error| {
-        Error::new(output.display(), format!("cannot be replaced ({e})"))
-            .fix("Check that the place is yours and has room.")
-    };
-    let parent = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(".".as_ref());
-    let new = tempfile::Builder::new().prefix(".electra-").tempdir_in(parent).map_err(failed)?;
+    let new = NewFolder::create(output)?;
     let options = PrepareOptions { overwrite: false, ..options.clone() };
-    let report = prepare(inputs, tokenizer_files, &options, new.path(), progress)?;
-    remove_result(output)?;
-    let entries = std::fs::read_dir(new.path()).map_err(failed)?;
-    let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
-    let mut names = names.collect::<std::io::Result<Vec<_>>>().map_err(failed)?;
-    // The index comes last: where it is, everything is.
-    names.sort_by_key(|name| name == INDEX);
-    for name in names {
-        std::fs::rename(new.path().join(&name), output.join(&name)).map_err(failed)?;
-    }
+    let report = prepare(inputs, tokenizer_files, &options, new.partial(), progress)?;
+    new.commit(is_ours)?;
     Ok(report)
 }
 
@@ -328,7 +316,7 @@ fn different_input(was: &[InputInfo], is: &[InputInfo]) -> Option<String> {
 fn remove_result(output: &Path) -> Result<()> {
     let entries = std::fs::read_dir(output).into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.path()).filter(|path| is_ours(path)).collect();
+        entries.filter(|e| is_ours(&e.file_name().to_string_lossy())).map(|e| e.path()).collect();
     paths.sort_by_key(|path| (!path.ends_with(INDEX), path.clone()));
     for path in paths {
         let removed = match path.is_dir() {
@@ -340,9 +328,8 @@ fn remove_result(output: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_ours(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let name = name.strip_suffix(".partial").unwrap_or(&name);
+fn is_ours(name: &str) -> bool {
+    let name = name_of_partial(name).unwrap_or(name);
     let shard = |split: &str| {
         let number = name.strip_prefix(split).and_then(|name| name.strip_suffix(".safetensors"));
         number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
@@ -437,12 +424,9 @@ fn write_folder(
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Index> {
     let folder = output.join(TOKENIZER);
-    std::fs::create_dir_all(&folder).map_err(|e| {
-        Error::new(output.display(), format!("cannot be written ({e})"))
-            .fix("Check that the place exists, is yours, and has room.")
-    })?;
+    std::fs::create_dir_all(&folder).map_err(|e| unwritable(output, e))?;
     for (name, bytes) in files {
-        write_whole(&folder.join(name), bytes)?;
+        write_file(&folder.join(name), bytes)?;
     }
     let reader = Reader::at(inputs, &options.read, state.position)?;
     let (bytes_read, bytes_total) =
@@ -653,7 +637,7 @@ impl<'a> Sink<'a> {
     fn save(&mut self) -> Result<()> {
         self.state.packer = self.packer.state().clone();
         let json = serde_json::to_vec(&self.state).map_err(|e| Error::new(PROGRESS, e))?;
-        write_whole(&self.output.join(PROGRESS), &json)
+        write_file(&self.output.join(PROGRESS), &json)
     }
 
     fn finish(mut self) -> Result<Index> {
@@ -665,7 +649,7 @@ impl<'a> Sink<'a> {
         let State { plan, counts, shards, .. } = self.state;
         let index = Index::new(plan.settings, plan.inputs, &counts, shards);
         let json = serde_json::to_string_pretty(&index).map_err(|e| Error::new(INDEX, e))?;
-        write_whole(&self.output.join(INDEX), (json + "\n").as_bytes())?;
+        write_file(&self.output.join(INDEX), (json + "\n").as_bytes())?;
         // Complete without it, whether it goes or not.
         let _ = std::fs::remove_file(self.output.join(PROGRESS));
         Ok(index)

@@ -3,7 +3,6 @@
 //! which is the length where there is none.
 
 use std::fs::File;
-use std::io::Write;
 use std::ops::Range;
 use std::path::Path;
 
@@ -14,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::packing::Segments;
 use crate::error::{Error, Result};
+use crate::files::write_file;
 use crate::tokenizer::SpecialIds;
 
 /// Whether an example is learned from or held out.
@@ -116,7 +116,7 @@ impl ShardWriter {
         }
         let file = format!("{}-{number:05}.safetensors", self.split.name());
         let bytes = self.serialize(examples);
-        write_whole(&folder.join(&file), &bytes)?;
+        write_file(&folder.join(&file), &bytes)?;
         let sha256 = super::hex(&Sha256::digest(&bytes));
         let tokens = std::mem::take(&mut self.tokens);
         for buffer in [&mut self.input_ids, &mut self.lengths, &mut self.segment_starts] {
@@ -135,27 +135,6 @@ impl ShardWriter {
         ];
         safetensors::serialize(tensors, None).expect("three names")
     }
-}
-
-/// Writes a file that is there whole or not at all. What an interrupted run left under the
-/// temporary name is written over.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |e: std::io::Error| {
-        Error::new(path.display(), format!("cannot be written ({e})"))
-            .fix("Check that the place exists, is yours, and has room.")
-    };
-    let temporary = path.with_added_extension("partial");
-    let write = || {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().map_err(|e| {
-        // Without room there is no use in half a file.
-        let _ = std::fs::remove_file(&temporary);
-        failed(e)
-    })
 }
 
 /// One example as it lies on disk.

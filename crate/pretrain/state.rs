@@ -2,11 +2,10 @@
 //!
 //! `step-N/` holds `training.safetensors` (every parameter by its name, and its moments under
 //! `first.` and `second.`), `state.json`, and the Hugging Face folders `discriminator/` and
-//! `generator/`. It is written under a temporary name, synced, and renamed.
+//! `generator/`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use burn::optim::GradientsParams;
@@ -21,10 +20,10 @@ use crate::checkpoint::{self, Dtype, HostTensor, ModelFiles};
 use crate::corpus::Corpus;
 use crate::distributed::World;
 use crate::error::{Error, Result};
+use crate::files::{name_of_partial, write_folder};
 
 const TENSORS: &str = "training.safetensors";
 const STATE: &str = "state.json";
-const TEMPORARY: &str = ".writing-";
 const DAMAGED: &str = "damaged";
 const WORD_EMBEDDINGS: &str = "electra.embeddings.word_embeddings.weight";
 
@@ -116,13 +115,15 @@ impl Run {
             eval_examples: Some(self.eval_examples),
         };
         let state = serde_json::to_vec_pretty(&state).expect("plain data");
-        let own = ModelFiles::from([
+        let mut files = ModelFiles::from([
             (TENSORS.to_string(), checkpoint::to_safetensors(&tensors, Dtype::F32)),
             (STATE.to_string(), state),
         ]);
-        write_whole(&path, &own, &folders).map_err(|e| {
-            Error::new(path.display(), format!("the checkpoint cannot be written ({e})"))
-                .fix("Make room on the disk, then go on from the last checkpoint with --resume.")
+        for (folder, own) in folders {
+            files.extend(own.into_iter().map(|(name, bytes)| (format!("{folder}/{name}"), bytes)));
+        }
+        write_folder(&path, &files, |_| true).map_err(|e| {
+            e.fix("Make room on the disk, then go on from the last checkpoint with --resume.")
         })?;
         self.saved = true;
         Ok(path)
@@ -279,46 +280,10 @@ pub fn tidy(folder: &Path, keep: usize) {
     let all = checkpoints(folder);
     let old = if keep == 0 { 0 } else { all.len().saturating_sub(keep) };
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let half = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(TEMPORARY));
+    let is_half = |name: &str| name_of_partial(name).is_some();
+    let half = entries.filter(|entry| is_half(&entry.file_name().to_string_lossy()));
     // A checkpoint too many does no harm.
     let remove = |path: &PathBuf| drop(fs::remove_dir_all(path));
     all[..old].iter().for_each(remove);
     half.map(|entry| entry.path()).for_each(|path| remove(&path));
-}
-
-fn write_whole(
-    path: &Path,
-    own: &ModelFiles,
-    folders: &[(&'static str, ModelFiles)],
-) -> std::io::Result<()> {
-    let parent = path.parent().expect("a checkpoint lies in a folder");
-    fs::create_dir_all(parent)?;
-    let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir_in(parent)?;
-    write_files(temporary.path(), own)?;
-    for (name, files) in folders {
-        let folder = temporary.path().join(name);
-        fs::create_dir(&folder)?;
-        write_files(&folder, files)?;
-    }
-    if path.exists() {
-        fs::remove_dir_all(path)?;
-    }
-    fs::rename(temporary.path(), path)?;
-    // It has moved: there is nothing left to remove.
-    let _ = temporary.keep();
-    sync_folder(parent)
-}
-
-fn write_files(folder: &Path, files: &ModelFiles) -> std::io::Result<()> {
-    for (name, bytes) in files {
-        let mut file = File::create(folder.join(name))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-    }
-    sync_folder(folder)
-}
-
-/// So that a rename outlives a power cut; only Unix can.
-fn sync_folder(folder: &Path) -> std::io::Result<()> {
-    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
 }

@@ -39,7 +39,7 @@ fn assert_same_as_whole(work: &Workplace) {
     }
     assert_eq!(report(work, "run"), report(work, "whole"));
     assert!(!is_stopped(work), "a run that is over leaves no checkpoint");
-    assert!(!work.path("run.checkpoint.partial").exists());
+    assert!(!work.path(".run.checkpoint.partial").exists());
 }
 
 fn is_stopped(work: &Workplace) -> bool {
@@ -102,7 +102,7 @@ fn a_run_that_is_killed_again_and_again_is_the_whole_run() {
         let lines = 2 + rng.next_u32() as usize % 6;
         let resume = if number == 0 { "" } else { "--resume" };
         let mut child = start(&work, &format!("{run} {resume}"));
-        let partial = work.path("run.checkpoint.partial");
+        let partial = work.path(".run.checkpoint.partial");
         // Left by the kill before; it is no sign of this run's life.
         wait_until("the plan", || !lines_so_far(&work).is_empty());
         wait_until("a moment", || {
@@ -173,7 +173,7 @@ fn stopped(options: &str) -> Workplace {
     wait_until("a checkpoint", || told(&work).is_some());
     child.kill().unwrap();
     child.wait().unwrap();
-    let _ = std::fs::remove_file(work.path("run.checkpoint.partial"));
+    let _ = std::fs::remove_file(work.path(".run.checkpoint.partial"));
     work
 }
 

@@ -220,7 +220,7 @@ impl Moment {
 /// What lies in the checkpoint that is being written.
 fn half_written(work: &Workplace) -> Option<usize> {
     let entries = std::fs::read_dir(work.path("run/checkpoints")).ok()?;
-    let is_half = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(".writing-");
+    let is_half = |name: &std::ffi::OsStr| name.to_string_lossy().ends_with(".partial");
     let half = entries.flatten().find(|entry| is_half(&entry.file_name()))?;
     std::fs::read_dir(half.path()).ok().map(Iterator::count)
 }
