@@ -168,16 +168,22 @@ impl Run {
         let own = Totals::of(parts.iter().flat_map(|(_, part)| part), special);
         let totals = self.sum_totals(own);
         let (losses, grads) = self.gradients(parts, totals);
-        let network = self.network.take().expect("a network is there between updates");
-        let grads = self.world.sum_gradients(&network, grads).await?;
-        let (network, norm) = self.optimizer.update(network, grads);
-        self.network = Some(network);
+        let grads = self.world.sum_gradients(self.training_network(), grads).await?;
+        let norm = self.update(grads);
         self.unread.push(Tensor::cat(vec![losses, norm], 0));
         self.counters.step += 1;
         self.counters.examples += totals.examples as u64;
         self.counters.tokens += totals.tokens as u64;
         let due = self.counters.step.is_multiple_of(self.config.log_every) || self.is_done();
         if due { self.log().await.map(Some) } else { Ok(None) }
+    }
+
+    /// Gives the gradient norm. Nothing in here fails, so that the network is always put back.
+    fn update(&mut self, grads: GradientsParams) -> Tensor<1> {
+        let network = self.network.take().expect("a network is there between updates");
+        let (network, norm) = self.optimizer.update(network, grads);
+        self.network = Some(network);
+        norm
     }
 
     /// What the losses are means over, on all ranks.
@@ -288,23 +294,27 @@ impl Run {
         })
     }
 
-    /// Reads the waiting losses back, all at once.
+    /// Reads the waiting losses back, all at once. Where that fails they wait on: asked again, it
+    /// fails again, and a run that has gone wrong is not saved.
     pub(super) async fn read(&mut self) -> Result<()> {
         if self.unread.is_empty() {
             return Ok(());
         }
         let first = self.counters.step - self.unread.len() + 1;
-        let data = Tensor::cat(std::mem::take(&mut self.unread), 0).into_data_async().await;
+        let data = Tensor::cat(self.unread.clone(), 0).into_data_async().await;
         let data = data.map_err(|e| Error::new("reading the loss back", format!("{e:?}")))?;
         let mut values = data.try_into_vec::<f32>().expect("losses are f32");
         self.sum_losses(&mut values);
-        for (step, losses) in (first..).zip(values.chunks(3)) {
-            if losses.iter().any(|value| !value.is_finite()) {
-                return Err(self.not_a_number(step));
-            }
-            let [gen_loss, disc_loss, grad_norm] = [losses[0], losses[1], losses[2]];
-            self.counters.unlogged.push(StepLosses { gen_loss, disc_loss, grad_norm });
+        let finite = |losses: &[f32]| losses.iter().all(|value| value.is_finite());
+        if let Some(bad) = values.chunks(3).position(|losses| !finite(losses)) {
+            return Err(self.not_a_number(first + bad));
         }
+        self.unread.clear();
+        self.counters.unlogged.extend(values.chunks(3).map(|losses| StepLosses {
+            gen_loss: losses[0],
+            disc_loss: losses[1],
+            grad_norm: losses[2],
+        }));
         Ok(())
     }
 

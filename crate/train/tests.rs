@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor};
 use pollster::block_on;
 use rand::SeedableRng;
@@ -251,6 +251,32 @@ fn a_run_that_was_ended_early_stays_ended() {
     let mut second = plan.trainer();
     second.restore(&bytes).unwrap();
     assert_eq!(advance(&mut second, usize::MAX), advance(&mut first, usize::MAX));
+}
+
+struct Spoil;
+
+impl ModuleMapper for Spoil {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let (id, tensor, mapper) = param.consume();
+        let spoiled = Tensor::from_inner(tensor.inner() * f32::NAN).require_grad();
+        Param::from_mapped_value(id, spoiled, mapper)
+    }
+}
+
+/// Asked again it is the same error, not a state to go on from.
+#[test]
+fn a_run_whose_loss_is_not_a_number_is_not_saved() {
+    let mut trainer = Plan::new(&[Kind::Classification]).trainer();
+    while trainer.step() == 0 {
+        advance(&mut trainer, 1);
+    }
+    trainer.network = trainer.network.take().map(|network| network.map(&mut Spoil));
+    let error = (0..20).find_map(|_| block_on(trainer.advance()).err()).unwrap();
+    assert_eq!(error.problem, "the loss is not a number");
+    for _ in 0..2 {
+        let again = block_on(trainer.save()).expect_err("there is nothing to go on from");
+        assert_eq!(again.to_string(), error.to_string());
+    }
 }
 
 fn saved(plan: &Plan, stop: usize) -> Vec<u8> {

@@ -389,10 +389,7 @@ impl Trainer {
         let examples = parts.iter().map(|part| part.batch.examples).sum();
         let tokens = parts.iter().map(|part| part.batch.tokens).sum();
         let (loss, grads) = self.gradients(parts);
-        // The head of a task that had no batch has no gradient, and stays as it is.
-        let network = self.network.take().expect("a network is there between updates");
-        let (network, norm) = self.optimizer.update(network, grads);
-        self.network = Some(network);
+        let norm = self.apply(grads);
         let step = self.optimizer.step;
         self.unread.push((step, Tensor::cat(vec![loss, norm], 0)));
         if step.is_multiple_of(self.config.read_every) || step == self.steps {
@@ -410,6 +407,15 @@ impl Trainer {
             jobs: if self.several() { jobs } else { Vec::new() },
             losses,
         }))
+    }
+
+    /// Gives the gradient norm. Nothing in here fails, so that the network is always put back.
+    fn apply(&mut self, grads: GradientsParams) -> Tensor<1> {
+        // The head of a task that had no batch has no gradient, and stays as it is.
+        let network = self.network.take().expect("a network is there between updates");
+        let (network, norm) = self.optimizer.update(network, grads);
+        self.network = Some(network);
+        norm
     }
 
     /// The mean loss and gradients of the micro-batches of one update.
@@ -457,12 +463,13 @@ impl Trainer {
         (*number, rows.chunks(at_once).enumerate().map(part).collect())
     }
 
-    /// Reads the waiting losses back, all at once.
+    /// Reads the waiting losses back, all at once. Where that fails they wait on: asked again, it
+    /// fails again, and a run that has gone wrong neither goes on nor is saved.
     pub(super) async fn read(&mut self) -> Result<()> {
         if self.unread.is_empty() {
             return Ok(());
         }
-        let (steps, tensors): (Vec<_>, Vec<_>) = self.unread.drain(..).unzip();
+        let (steps, tensors): (Vec<_>, Vec<_>) = self.unread.iter().cloned().unzip();
         let data = Tensor::cat(tensors, 0).into_data_async().await;
         let data = data.map_err(|e| Error::new("reading the loss back", format!("{e:?}")))?;
         let values = data.try_into_vec::<f32>().expect("losses are f32");
@@ -474,6 +481,7 @@ impl Trainer {
             return Err(Error::new(format!("step {}", bad.step), "the loss is not a number")
                 .fix("Lower the learning rate, or choose the CPU if this comes at once."));
         }
+        self.unread.clear();
         self.untold.extend(losses);
         Ok(())
     }
