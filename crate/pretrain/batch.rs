@@ -1,6 +1,6 @@
 //! Examples to the tensors of one pre-training pass, with what was drawn from them.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
 use crate::batch::{Features, pad_to};
 use crate::masking::{Drawn, candidates};
@@ -61,6 +61,15 @@ pub struct Batch {
     pub candidates: Tensor<2>,
     /// The number of the first example in the run; the noise of the sampling goes by it.
     pub first_example: u64,
+}
+
+impl Batch {
+    /// The sum of what was drawn at each token: `[batch, drawn]` to `[batch, seq]`.
+    pub fn at_tokens(&self, samples: Tensor<2, Int>) -> Tensor<2, Int> {
+        let samples = samples * self.weights.clone().inner().int();
+        let nothing = Tensor::zeros_like(&self.counts.clone().inner());
+        nothing.scatter(1, self.positions.clone().inner(), samples, IndexingUpdateOp::Add)
+    }
 }
 
 /// Pads examples to `seq` tokens.

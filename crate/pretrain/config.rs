@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::checkpoint::Init;
-use crate::config::{Activation, ElectraConfig};
+use crate::config::{Activation, DiscriminatorObjective, ElectraConfig};
 use crate::error::{Error, Result};
 use crate::optim::{OptimizerConfig, Schedule};
 
@@ -411,6 +411,8 @@ impl PretrainConfig {
             initializer_range: self.initializer_range,
             layer_norm_eps: self.layer_norm_eps,
             pad_token_id: Some(pad_token_id),
+            objective: (self.objective == Objective::Electric)
+                .then_some(DiscriminatorObjective::Electric),
             ..ElectraConfig::default()
         }
     }
@@ -433,6 +435,7 @@ impl PretrainConfig {
             intermediate_size: self.generator_intermediate_size.unwrap_or(4 * hidden_size),
             hidden_dropout_prob: dropout(self.hidden_dropout_prob),
             attention_probs_dropout_prob: dropout(self.attention_probs_dropout_prob),
+            objective: None,
             ..main
         }
     }

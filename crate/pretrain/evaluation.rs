@@ -56,20 +56,13 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Takes in one pass whose losses are means over its own batch, of so many drawn tokens (or
-    /// candidates, with two towers) and tokens.
+    /// Takes in one pass whose losses are means over its own batch, of so many tokens.
     ///
     /// # Errors
     /// The device failed.
-    pub async fn add(
-        &mut self,
-        batch: &Batch,
-        pass: Pass,
-        guessed: f64,
-        tokens: f64,
-    ) -> Result<()> {
+    pub async fn add(&mut self, batch: &Batch, pass: Pass, tokens: f64) -> Result<()> {
         let losses = floats(Tensor::cat(vec![pass.gen_loss, pass.disc_loss], 0)).await?;
-        self.batches.push([losses[0] as f64, guessed, losses[1] as f64, tokens]);
+        self.batches.push([losses[0] as f64, pass.guessed, losses[1] as f64, tokens]);
         let drawn = floats(batch.weights.clone()).await?;
         let correct = ints(pass.correct).await?;
         let same = ints(pass.samples.equal(batch.targets.clone()).int()).await?;

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 use safetensors::Dtype;
 
 use super::config::{Objective, PretrainConfig};
+use super::variants::{self, Delta};
 use crate::checkpoint::{self, Fresh, HostTensor, ModelFiles};
-use crate::config::{DiscriminatorObjective, ElectraConfig};
 use crate::error::Result;
 use crate::heads::{Architecture, DiscriminatorHead, GeneratorHead};
 use crate::kernels::DropoutMasks;
@@ -24,7 +23,7 @@ pub struct Pretraining {
     pub discriminator: Option<DiscriminatorHead>,
     /// Absent where replacements are drawn evenly.
     pub generator: Option<Generator>,
-    /// What the discriminator adds to the shared tables, where its gradient stops there.
+    /// Of a variant.
     pub delta: Option<Delta>,
 }
 
@@ -33,19 +32,12 @@ pub struct Pretraining {
 pub struct Generator {
     /// Absent where it shares the main network's.
     pub embeddings: Option<Embeddings>,
-    /// Absent where it is the main network's. Of two towers the one from left to right.
+    /// Absent where it is the main network's.
     pub encoder: Option<Encoder>,
-    /// The tower from right to left.
+    /// Of a variant: where there are two towers, the second.
     pub backward: Option<Encoder>,
     pub predictions: GeneratorHead,
     dropout: Dropout,
-}
-
-/// Differences to shared tables (DeBERTaV3, section 3.3).
-#[derive(Module, Debug)]
-pub struct Delta {
-    pub word_embeddings: Embedding,
-    pub position_embeddings: Embedding,
 }
 
 impl Pretraining {
@@ -151,13 +143,11 @@ impl Pretraining {
 
     /// The main network's last hidden states, `[batch, seq, hidden]`.
     pub fn main_hidden(&self, inputs: &Inputs, dropout: &mut DropoutMasks) -> Tensor<3> {
-        let Some(delta) = &self.delta else { return self.electra.forward(inputs, dropout) };
         let embeddings = &self.electra.embeddings;
-        let sum =
-            |shared: &Embedding, own: &Embedding| shared.weight.val().detach() + own.weight.val();
-        let words = sum(&embeddings.word_embeddings, &delta.word_embeddings);
-        let positions = sum(&embeddings.position_embeddings, &delta.position_embeddings);
-        let embedded = embeddings.forward_with(words, positions, inputs, dropout);
+        let embedded = match &self.delta {
+            None => embeddings.forward(inputs, dropout),
+            Some(delta) => delta.embed(embeddings, inputs, dropout),
+        };
         let mask = additive_mask(inputs.attention_mask.clone());
         self.electra.encoder.forward(embedded, mask, dropout)
     }
@@ -172,8 +162,7 @@ impl Pretraining {
         own.unwrap_or(&self.electra.embeddings)
     }
 
-    /// The generator's last hidden states: `[batch, seq, width]`; of two towers side by side, each
-    /// looking at one side of a token but not at it.
+    /// The generator's last hidden states: `[batch, seq, width]`, of two towers twice that wide.
     pub fn generator_hidden(&self, inputs: &Inputs, dropout: &mut DropoutMasks) -> Tensor<3> {
         let generator = self.generator.as_ref().expect("asked for where there is one");
         let Some(encoder) = &generator.encoder else {
@@ -181,27 +170,11 @@ impl Pretraining {
         };
         let embedded = self.generator_embeddings().normalised(inputs);
         let embedded = generator.dropout.forward(embedded, dropout);
-        let mask = additive_mask(inputs.attention_mask.clone());
-        let Some(backward) = &generator.backward else {
-            return encoder.forward(embedded, mask, dropout);
-        };
-        let [_, seq] = inputs.input_ids.dims();
-        let device = inputs.attention_mask.device();
-        let sided = |seen: fn(usize, usize) -> bool| {
-            (mask.clone() + one_sided(seq, seen, &device)).clamp_min(-10000.0)
-        };
-        let left = encoder.forward(embedded.clone(), sided(|from, to| to <= from), dropout);
-        let right = backward.forward(embedded, sided(|from, to| to >= from), dropout);
-        // Token t is told what its neighbours saw. The ends wrap round, to [CLS] and [SEP],
-        // which nobody guesses.
-        Tensor::cat(vec![left.roll_dim(1, 1), right.roll_dim(-1, 1)], 2)
+        if let Some(backward) = &generator.backward {
+            return variants::both_sides([encoder, backward], embedded, inputs, dropout);
+        }
+        encoder.forward(embedded, additive_mask(inputs.attention_mask.clone()), dropout)
     }
-}
-
-/// 0 where `seen(from, to)`, -10000 elsewhere: `[1, 1, seq, seq]`.
-fn one_sided(seq: usize, seen: fn(usize, usize) -> bool, device: &Device) -> Tensor<4> {
-    let cells = (0..seq * seq).map(|i| if seen(i / seq, i % seq) { 0f32 } else { -10000.0 });
-    Tensor::from_data(TensorData::new(cells.collect::<Vec<_>>(), [1, 1, seq, seq]), device)
 }
 
 impl Generator {
@@ -216,16 +189,6 @@ impl Generator {
             backward: (apart && towers == 2).then(|| Encoder::new(&sizes, device)),
             predictions: GeneratorHead::over(towers * sizes.hidden_size, &sizes, device),
             dropout: Dropout { prob: sizes.hidden_dropout_prob },
-        }
-    }
-}
-
-impl Delta {
-    fn new(config: &ElectraConfig, device: &Device) -> Self {
-        let table = |rows| EmbeddingConfig::new(rows, config.embedding_size).init(device);
-        Delta {
-            word_embeddings: table(config.vocab_size),
-            position_embeddings: table(config.max_position_embeddings),
         }
     }
 }
@@ -252,10 +215,7 @@ pub fn export(
 ) -> Result<Vec<(&'static str, ModelFiles)>> {
     let mut folders = Vec::new();
     if config.objective != Objective::Mlm {
-        let mut sizes = config.discriminator(vocab_size, pad_token_id);
-        if config.objective == Objective::Electric {
-            sizes.objective = Some(DiscriminatorObjective::Electric);
-        }
+        let sizes = config.discriminator(vocab_size, pad_token_id);
         let tensors = discriminator_tensors(tensors);
         let files = checkpoint::model_files(&tensors, &sizes, Architecture::PreTraining, dtype)?;
         folders.push(("discriminator", files));
@@ -272,15 +232,7 @@ pub fn export(
 fn discriminator_tensors(all: &BTreeMap<String, HostTensor>) -> BTreeMap<String, HostTensor> {
     let own = |name: &&String| name.starts_with("electra.") || name.starts_with("discriminator_");
     let names = all.keys().filter(own);
-    let merged = |name: &String| {
-        let mut tensor = all[name].clone();
-        let delta = name.strip_prefix("electra.embeddings.").map(|rest| format!("delta.{rest}"));
-        if let Some(delta) = delta.and_then(|name| all.get(&name)) {
-            tensor.values.iter_mut().zip(&delta.values).for_each(|(value, delta)| *value += delta);
-        }
-        tensor
-    };
-    names.map(|name| (name.clone(), merged(name))).collect()
+    names.map(|name| (name.clone(), variants::with_delta(name, all))).collect()
 }
 
 fn generator_tensors(all: &BTreeMap<String, HostTensor>) -> BTreeMap<String, HostTensor> {

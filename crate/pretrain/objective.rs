@@ -5,12 +5,13 @@
 //! in a softmax or a sigmoid whose gradient is known in closed form, so what is handed to
 //! autodiff is `Σ output × (its gradient, a constant)`: it has the gradients of the loss.
 
-use burn::tensor::{IndexingUpdateOp, Int, Tensor, activation};
+use burn::tensor::{Int, Tensor, activation};
 
 use super::batch::{Batch, Totals};
 use super::config::{Objective, PretrainConfig};
 use super::network::Pretraining;
-use super::vocabulary::{Guesses, Noise, Rows, Sampling, draw_evenly, guess};
+use super::variants;
+use super::vocabulary::{Generated, Noise, Sampling, TiedSoftmax};
 use crate::kernels::DropoutMasks;
 use crate::model::Inputs;
 use crate::seed::stream;
@@ -20,6 +21,8 @@ use crate::seed::stream;
 pub struct Pass {
     /// Of masked tokens, `[1]`.
     pub gen_loss: Tensor<1>,
+    /// Tokens that were guessed in the whole update: what `gen_loss` is a mean over.
+    pub guessed: f64,
     /// Of all tokens, `[1]`; 0 where nothing is detected.
     pub disc_loss: Tensor<1>,
     /// Its gradients are those of the weighted loss, `[1]`; only with autodiff.
@@ -66,17 +69,17 @@ pub fn pass(
         disallow_correct: config.disallow_correct,
         noise,
     };
-    let generated = match (config.uniform_generator, config.two_towers()) {
-        (true, _) => evenly(network, batch, totals, &sampling),
-        (_, true) => from_both_sides(network, batch, totals, &sampling, dropout),
-        _ => from_the_mask(network, batch, totals, &sampling, dropout),
-    };
+    let generated = generate(network, config, batch, totals, &sampling, dropout);
     let mut backward = generated.backward.map(|term| term * config.gen_weight);
     let mut disc_loss = generated.gen_loss.zeros_like();
     let mut detection = None;
     if network.discriminator.is_some() {
-        let (samples_at, log_probs) = (&generated.samples_at, generated.log_probs);
-        let found = detect(network, config, batch, samples_at, log_probs, dropout);
+        let mut found = detect(network, batch, &generated.samples_at, dropout);
+        if config.objective == Objective::Electric {
+            let log_probs = generated.log_probs.expect("it has two towers");
+            found.is_replaced = variants::is_noise(batch);
+            found.logits = variants::noise_logits(found.logits, log_probs, config.mask_prob);
+        }
         let loss = detection_loss(config, batch, totals, &found);
         let term = loss.backward.map(|term| term * config.disc_weight);
         backward = match (backward, term) {
@@ -92,6 +95,7 @@ pub fn pass(
     };
     Pass {
         gen_loss: generated.gen_loss,
+        guessed: generated.guessed,
         disc_loss,
         backward,
         correct: generated.correct,
@@ -100,110 +104,55 @@ pub fn pass(
     }
 }
 
-/// What a generator gave. Nothing here but `backward` knows of autodiff.
-struct Generated {
-    gen_loss: Tensor<1>,
-    backward: Option<Tensor<1>>,
-    correct: Tensor<2, Int>,
-    samples: Tensor<2, Int>,
-    /// The sum of what was drawn at each token, `[batch, seq]`.
-    samples_at: Tensor<2, Int>,
-    /// The log-probability of the token that now stands there, `[batch, seq]`; two towers only.
-    log_probs: Option<Tensor<2>>,
-}
-
-/// The masked generator: its head runs on drawn tokens only.
-fn from_the_mask(
+/// What the generator puts in place of drawn tokens, and what it learns.
+fn generate(
     network: &Pretraining,
+    config: &PretrainConfig,
     batch: &Batch,
     totals: Totals,
     sampling: &Sampling,
     dropout: &mut DropoutMasks,
 ) -> Generated {
+    let table = network.word_table();
+    let Some(generator) = &network.generator else {
+        return variants::evenly(table.dims()[0], batch, totals, sampling);
+    };
+    let softmax = TiedSoftmax { head: &generator.predictions, table };
+    if config.two_towers() {
+        let hidden = network.generator_hidden(&batch.inputs, dropout);
+        return variants::from_both_sides(hidden, &softmax, batch, totals, sampling);
+    }
     let inputs = Inputs { input_ids: batch.masked_ids.clone(), ..batch.inputs.clone() };
-    let drawn = gather(network.generator_hidden(&inputs, dropout), &batch.positions); // [rows, width]
+    from_the_mask(network.generator_hidden(&inputs, dropout), &softmax, batch, totals, sampling)
+}
+
+/// The masked generator: its head runs on drawn tokens only.
+///
+/// # Shapes
+/// - hidden: `[batch, seq, width]`
+fn from_the_mask(
+    hidden: Tensor<3>,
+    softmax: &TiedSoftmax,
+    batch: &Batch,
+    totals: Totals,
+    sampling: &Sampling,
+) -> Generated {
+    let drawn = gather(hidden, &batch.positions); // [rows, width]
     let weights = batch.weights.clone().inner().flatten(0, 1) / totals.drawn;
     let targets: Tensor<1, Int> = batch.targets.clone().inner().flatten(0, 1);
     let replaced = batch.weights.clone().inner().int().flatten(0, 1);
-    let (guesses, backward) = head(network, drawn, targets, weights, replaced, sampling);
+    let (guesses, backward) = softmax.guess(drawn, targets, weights, replaced, sampling);
     let shape = batch.positions.dims();
     let samples = guesses.samples.reshape(shape);
     Generated {
         gen_loss: guesses.loss,
+        guessed: totals.drawn,
         backward,
         correct: guesses.correct.reshape(shape),
-        samples_at: scatter(samples.clone(), batch),
+        samples_at: batch.at_tokens(samples.clone()),
         samples,
         log_probs: None,
     }
-}
-
-/// Two towers on the text as it is: every token is guessed from its neighbours.
-fn from_both_sides(
-    network: &Pretraining,
-    batch: &Batch,
-    totals: Totals,
-    sampling: &Sampling,
-    dropout: &mut DropoutMasks,
-) -> Generated {
-    let hidden = network.generator_hidden(&batch.inputs, dropout); // [batch, seq, 2 width]
-    let shape = batch.inputs.input_ids.dims();
-    let weights = batch.candidates.clone().inner().flatten(0, 1) / totals.candidates;
-    let targets: Tensor<1, Int> = batch.inputs.input_ids.clone().inner().flatten(0, 1);
-    let counts = batch.counts.clone().inner();
-    let replaced = counts.clone().clamp(0, 1).flatten(0, 1);
-    let hidden = hidden.flatten::<2>(0, 1);
-    let (guesses, backward) = head(network, hidden, targets, weights, replaced, sampling);
-    let (samples, correct) = (guesses.samples.reshape(shape), guesses.correct.reshape(shape));
-    let positions = batch.positions.clone().inner();
-    Generated {
-        gen_loss: guesses.loss,
-        backward,
-        correct: correct.gather(1, positions.clone()),
-        samples_at: samples.clone() * counts,
-        samples: samples.gather(1, positions),
-        log_probs: Some(guesses.log_probs.reshape(shape)),
-    }
-}
-
-/// No generator: its loss is that of knowing nothing.
-fn evenly(network: &Pretraining, batch: &Batch, totals: Totals, sampling: &Sampling) -> Generated {
-    let [vocab, _] = network.word_table().dims();
-    let shape = batch.positions.dims();
-    let targets = batch.targets.clone().inner().flatten(0, 1);
-    let weights = batch.weights.clone().inner();
-    let samples = draw_evenly(&targets, vocab, sampling, &weights.device()).reshape(shape);
-    Generated {
-        gen_loss: weights.sum() * ((vocab as f64).ln() / totals.drawn),
-        backward: None,
-        correct: Tensor::zeros_like(&samples),
-        samples_at: scatter(samples.clone(), batch),
-        samples,
-        log_probs: None,
-    }
-}
-
-/// The softmax over the vocabulary, and the term that carries its gradients.
-fn head(
-    network: &Pretraining,
-    hidden: Tensor<2>,
-    targets: Tensor<1, Int>,
-    weights: Tensor<1>,
-    replaced: Tensor<1, Int>,
-    sampling: &Sampling,
-) -> (Guesses, Option<Tensor<1>>) {
-    let head = &network.generator.as_ref().expect("asked for where there is one").predictions;
-    let hidden = head.transform(hidden); // [rows, embedding]
-    let (table, bias) = (network.word_table(), head.bias.val());
-    let rows = Rows { hidden: hidden.clone().inner(), targets, weights, replaced };
-    let learns = hidden.is_autodiff();
-    let guesses = guess(&rows, &table.clone().inner(), &bias.clone().inner(), sampling, learns);
-    let backward = guesses.gradients.as_ref().map(|gradients| {
-        (hidden * gradients.hidden.clone()).sum()
-            + (table * gradients.table.clone()).sum()
-            + (bias * gradients.bias.clone()).sum()
-    });
-    (guesses, backward)
 }
 
 /// `[batch, seq, width]` at `[batch, drawn]` places: `[batch * drawn, width]`. A product with
@@ -217,20 +166,11 @@ fn gather(hidden: Tensor<3>, positions: &Tensor<2, Int>) -> Tensor<2> {
     chosen.float().matmul(hidden).flatten(0, 1)
 }
 
-/// Adds what was drawn up at its places: `[batch, drawn]` to `[batch, seq]`.
-fn scatter(samples: Tensor<2, Int>, batch: &Batch) -> Tensor<2, Int> {
-    let samples = samples * batch.weights.clone().inner().int();
-    let nothing = Tensor::zeros_like(&batch.counts.clone().inner());
-    nothing.scatter(1, batch.positions.clone().inner(), samples, IndexingUpdateOp::Add)
-}
-
 /// Puts the replacements in and looks for them.
 fn detect(
     network: &Pretraining,
-    config: &PretrainConfig,
     batch: &Batch,
     samples_at: &Tensor<2, Int>,
-    log_probs: Option<Tensor<2>>,
     dropout: &mut DropoutMasks,
 ) -> Detection {
     let (original, counts) = (batch.inputs.input_ids.clone().inner(), batch.counts.clone().inner());
@@ -238,24 +178,16 @@ fn detect(
     // reference: its issue 41.
     let samples = samples_at.clone() / counts.clone().clamp_min(1);
     let drawn = counts.clamp(0, 1);
-    let input_ids = original.clone() + (samples - original.clone()) * drawn.clone();
-    let electric = config.objective == Objective::Electric;
-    let is_replaced = match electric {
-        // Noise is noise, also where it happens to be the original.
-        true => drawn.float(),
-        false => input_ids.clone().not_equal(original).float(),
-    };
+    let input_ids = original.clone() + (samples - original.clone()) * drawn;
+    // What happens to be the original counts as original.
+    let is_replaced = input_ids.clone().not_equal(original).float();
     let corrupted = match batch.inputs.input_ids.is_autodiff() {
         true => Tensor::from_inner(input_ids.clone()),
         false => input_ids.clone(),
     };
     let inputs = Inputs { input_ids: corrupted, ..batch.inputs.clone() };
     let head = network.discriminator.as_ref().expect("looked at by the caller");
-    let mut logits = head.forward(network.main_hidden(&inputs, dropout)); // [batch, seq]
-    if let Some(log_probs) = log_probs.filter(|_| electric) {
-        let odds = (config.mask_prob / (1.0 - config.mask_prob)).ln();
-        logits = logits + (log_probs + odds);
-    }
+    let logits = head.forward(network.main_hidden(&inputs, dropout)); // [batch, seq]
     Detection { input_ids, is_replaced, logits }
 }
 

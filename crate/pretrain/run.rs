@@ -338,8 +338,7 @@ impl Run {
             let noise = seeded_noise(&self.config, &batch, "eval gumbel");
             let mut dropout = DropoutMasks::none();
             let pass = pass(&network, &self.config, &batch, totals, noise, &mut dropout);
-            let guessed = if self.config.two_towers() { totals.candidates } else { totals.drawn };
-            tally.add(&batch, pass, guessed, totals.tokens).await?;
+            tally.add(&batch, pass, totals.tokens).await?;
         }
         if count == 0 {
             return Ok(None);

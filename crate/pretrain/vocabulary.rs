@@ -6,8 +6,9 @@
 //! starts: the loss is a sum over rows, so the gradients of its logits are known on the way
 //! forward, and only their sums stay.
 
-use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor};
+use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
+use crate::heads::GeneratorHead;
 use crate::kernels::add_gumbel;
 
 /// Logits of one block: well below WebGPU's 128 MiB a binding.
@@ -70,6 +71,61 @@ pub struct Gradients {
     pub bias: Tensor<1>,
 }
 
+/// What a generator gave, laid out as the batch. Nothing here but `backward` knows of autodiff.
+#[derive(Debug, Clone)]
+pub struct Generated {
+    /// `[1]`
+    pub gen_loss: Tensor<1>,
+    /// Tokens that were guessed in the whole update: what `gen_loss` is a mean over.
+    pub guessed: f64,
+    /// Its gradients are those of the loss, `[1]`.
+    pub backward: Option<Tensor<1>>,
+    /// 1 where its first choice is the original, `[batch, drawn]`.
+    pub correct: Tensor<2, Int>,
+    /// What it puts in place of drawn tokens, `[batch, drawn]`.
+    pub samples: Tensor<2, Int>,
+    /// The sum of what was drawn at each token, `[batch, seq]`.
+    pub samples_at: Tensor<2, Int>,
+    /// The log-probability of the token that now stands there, `[batch, seq]`, where every token
+    /// was guessed.
+    pub log_probs: Option<Tensor<2>>,
+}
+
+/// The generator's head, whose softmax is tied to a table of words.
+#[derive(Debug)]
+pub struct TiedSoftmax<'a> {
+    pub head: &'a GeneratorHead,
+    /// `[vocab, embedding]`
+    pub table: Tensor<2>,
+}
+
+impl TiedSoftmax<'_> {
+    /// The softmax of each row, and the term that carries its gradients; see [`Rows`].
+    ///
+    /// # Shapes
+    /// - hidden: `[rows, hidden]`
+    pub fn guess(
+        &self,
+        hidden: Tensor<2>,
+        targets: Tensor<1, Int>,
+        weights: Tensor<1>,
+        replaced: Tensor<1, Int>,
+        sampling: &Sampling,
+    ) -> (Guesses, Option<Tensor<1>>) {
+        let hidden = self.head.transform(hidden); // [rows, embedding]
+        let (table, bias) = (self.table.clone(), self.head.bias.val());
+        let rows = Rows { hidden: hidden.clone().inner(), targets, weights, replaced };
+        let learns = hidden.is_autodiff();
+        let guesses = guess(&rows, &table.clone().inner(), &bias.clone().inner(), sampling, learns);
+        let backward = guesses.gradients.as_ref().map(|gradients| {
+            (hidden * gradients.hidden.clone()).sum()
+                + (table * gradients.table.clone()).sum()
+                + (bias * gradients.bias.clone()).sum()
+        });
+        (guesses, backward)
+    }
+}
+
 /// The softmax of `hidden · tableᵀ + bias`.
 ///
 /// # Shapes
@@ -105,7 +161,7 @@ pub fn guess(
 }
 
 /// Rows of one block.
-fn block_rows(vocab: usize) -> usize {
+pub(super) fn block_rows(vocab: usize) -> usize {
     (BLOCK_BYTES / (4 * vocab)).max(1)
 }
 
@@ -125,7 +181,7 @@ impl Rows {
 }
 
 impl Sampling {
-    fn narrow(&self, start: usize, length: usize) -> Sampling {
+    pub(super) fn narrow(&self, start: usize, length: usize) -> Sampling {
         let noise = match &self.noise {
             Noise::Seed { seed, first_row } => {
                 Noise::Seed { seed: *seed, first_row: first_row.wrapping_add(start as u32) }
@@ -205,25 +261,9 @@ fn join(
     }
 }
 
-/// Draws for `targets` from the whole vocabulary alike, in blocks.
-pub fn draw_evenly(
-    targets: &Tensor<1, Int>,
-    vocab: usize,
-    sampling: &Sampling,
-    device: &Device,
-) -> Tensor<1, Int> {
-    let [count] = targets.dims();
-    let block = |start: usize| {
-        let length = block_rows(vocab).min(count - start);
-        let targets = targets.clone().narrow(0, start, length).unsqueeze_dim::<2>(1);
-        sampling.narrow(start, length).draw(Tensor::zeros([length, vocab], device), targets)
-    };
-    Tensor::cat((0..count).step_by(block_rows(vocab)).map(block).collect(), 0)
-}
-
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{TensorData, activation};
+    use burn::tensor::{Device, TensorData, activation};
 
     use super::*;
 
