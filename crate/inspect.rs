@@ -231,8 +231,8 @@ fn token_counts(set: &Examples, tokenizer: &Tokenizer) -> Result<Vec<usize>> {
             set.examples.iter().map(|q| count(&q.question, Some(&q.context))).collect()
         }
         Examples::Tagging(set) => {
-            let windows = tagging::features(tokenizer, &set.sentences, usize::MAX)?;
-            Ok(windows.iter().map(|window| window.features.input_ids.len()).collect())
+            let (features, _) = tagging::features(tokenizer, &set.sentences, usize::MAX)?;
+            Ok(features.iter().map(|features| features.input_ids.len()).collect())
         }
     }
 }

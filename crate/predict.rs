@@ -1,5 +1,7 @@
 //! Running texts through a network in batches.
 
+use std::borrow::Borrow;
+
 use burn::tensor::Device;
 
 use crate::batch::{Features, pad};
@@ -19,9 +21,13 @@ pub struct Scorer {
 }
 
 impl Scorer {
-    pub fn new(features: &[Features], batch_size: usize, max_seq_length: usize) -> Self {
+    pub fn new(
+        features: &[impl Borrow<Features>],
+        batch_size: usize,
+        max_seq_length: usize,
+    ) -> Self {
         let mut order: Vec<usize> = (0..features.len()).collect();
-        order.sort_by_key(|i| std::cmp::Reverse(features[*i].input_ids.len()));
+        order.sort_by_key(|i| std::cmp::Reverse(features[*i].borrow().input_ids.len()));
         let logits = vec![Vec::new(); features.len()];
         Scorer { order, next: 0, batch_size, max_seq_length, logits }
     }
@@ -38,12 +44,12 @@ impl Scorer {
     pub async fn advance(
         &mut self,
         model: &Electra,
-        features: &[Features],
+        features: &[impl Borrow<Features>],
         device: &Device,
     ) -> Result<()> {
         let end = (self.next + self.batch_size).min(self.order.len());
         let rows = &self.order[self.next..end];
-        let examples: Vec<&Features> = rows.iter().map(|row| &features[*row]).collect();
+        let examples: Vec<&Features> = rows.iter().map(|row| features[*row].borrow()).collect();
         // A GPU keeps to one shape, for which its kernels are compiled already.
         let full = if is_cpu(device) { examples.len() } else { self.batch_size };
         let inputs = pad(&examples, full, self.max_seq_length, device);
@@ -54,7 +60,7 @@ impl Scorer {
         let data = data.map_err(|e| Error::new("reading the logits back", format!("{e:?}")))?;
         let values = data.try_into_vec::<f32>().expect("logits are f32");
         for (row, logits) in rows.iter().zip(values.chunks(width)) {
-            let tokens = features[*row].input_ids.len();
+            let tokens = features[*row].borrow().input_ids.len();
             let used = if model.is_per_token() { width / seq * tokens } else { width };
             self.logits[*row] = logits[..used].to_vec();
         }
@@ -75,7 +81,7 @@ impl Scorer {
 /// The device failed.
 pub async fn logits(
     model: &Electra,
-    features: &[Features],
+    features: &[impl Borrow<Features>],
     batch_size: usize,
     max_seq_length: usize,
     device: &Device,

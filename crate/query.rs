@@ -103,25 +103,23 @@ fn field<T: DeserializeOwned>(
 
 /// An input as the network takes it, and what is needed to read the answer.
 #[derive(Debug)]
-pub enum Query {
-    Text(Features, Encoding),
+pub struct Query {
+    /// One for a text, one a window for the others.
+    pub features: Vec<Features>,
+    form: Form,
+}
+
+#[derive(Debug)]
+enum Form {
+    Text(Encoding),
     Words(Sentence, Vec<TagWindow>),
     Question(Question, Vec<QaWindow>),
 }
 
 impl Query {
-    /// One for a text, one a window for the others.
-    pub fn features(&self) -> Vec<Features> {
-        match self {
-            Query::Text(features, _) => vec![features.clone()],
-            Query::Words(_, windows) => windows.iter().map(|w| w.features.clone()).collect(),
-            Query::Question(_, windows) => windows.iter().map(|w| w.features.clone()).collect(),
-        }
-    }
-
     /// Was the end of a text left out?
     pub fn is_cut(&self) -> bool {
-        matches!(self, Query::Text(_, encoding) if encoding.truncated)
+        matches!(&self.form, Form::Text(encoding) if encoding.truncated)
     }
 }
 
@@ -195,13 +193,16 @@ impl<'a> Asked<'a> {
         let length = self.max_seq_length;
         let encoding = self.tokenizer.encode(text, pair, length, Truncation::LongestFirst)?;
         self.check_types(&encoding.token_type_ids).map_err(|e| Error::new(place, e))?;
-        Ok(Query::Text(Features::new(number, &encoding, Target::Nothing), encoding))
+        let features = vec![Features::new(number, &encoding, Target::Nothing)];
+        Ok(Query { features, form: Form::Text(encoding) })
     }
 
     fn words(&self, words: Vec<String>, number: usize) -> Result<Query> {
         let sentence = Sentence { row: number, words, labels: None };
-        let windows = tagging::windows_of(self.tokenizer, &sentence, 0, self.max_seq_length)?;
-        Ok(Query::Words(sentence, windows))
+        let sentences = std::slice::from_ref(&sentence);
+        let (features, windows) =
+            tagging::features(self.tokenizer, sentences, self.max_seq_length)?;
+        Ok(Query { features, form: Form::Words(sentence, windows) })
     }
 
     fn question(&self, question: &str, context: &str, number: usize, place: &str) -> Result<Query> {
@@ -219,8 +220,9 @@ impl<'a> Asked<'a> {
         // Windows that share half of their tokens.
         let windowing =
             Windowing { max_seq_length: length, doc_stride: length / 2, ..Windowing::default() };
-        let windows = question_answering::windows(self.tokenizer, &question, 0, &windowing, false)?;
-        Ok(Query::Question(question, windows))
+        let (features, windows) =
+            question_answering::windows(self.tokenizer, &question, 0, &windowing, false)?;
+        Ok(Query { features, form: Form::Question(question, windows) })
     }
 
     fn check_ids(
@@ -268,7 +270,7 @@ impl<'a> Asked<'a> {
         let (input_ids, token_type_ids, attention_mask) = (ids.to_vec(), types, mask);
         let target = Target::Nothing;
         let features = Features { row: number, input_ids, token_type_ids, attention_mask, target };
-        Query::Text(features, encoding)
+        Query { features: vec![features], form: Form::Text(encoding) }
     }
 
     /// The answer to a query from the logits of its features, in their order.
@@ -276,15 +278,15 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// The network's kind says nothing of such an input.
     pub fn answer(&self, query: &Query, logits: &[Vec<f32>], details: Details) -> Result<Value> {
-        let mut line = match query {
-            Query::Text(_, encoding) => return self.of_text(encoding, &logits[0], details),
-            Query::Words(sentence, windows) => {
+        let mut line = match &query.form {
+            Form::Text(encoding) => return self.of_text(encoding, &logits[0], details),
+            Form::Words(sentence, windows) => {
                 let labels = class_names(self.config);
                 let sentences = std::slice::from_ref(sentence);
                 let decoded = tagging::decode(sentences, windows, logits, labels.len());
                 json!(tagging::Prediction::new(sentence, &decoded[0], &labels))
             }
-            Query::Question(question, windows) => {
+            Form::Question(question, windows) => {
                 let questions = std::slice::from_ref(question);
                 let threshold = self.config.no_answer_threshold;
                 let mut answers =
@@ -297,8 +299,8 @@ impl<'a> Asked<'a> {
         if details.logits {
             // Token by token, one window after the other.
             let tokens = logits.iter().flat_map(|window| window.chunks(num_labels(self.config)));
-            line["logits"] = match query {
-                Query::Question(_, windows) => question_answering::shown_logits(windows, logits),
+            line["logits"] = match &query.form {
+                Form::Question(_, windows) => question_answering::shown_logits(windows, logits),
                 _ => json!(tokens.collect::<Vec<_>>()),
             };
         }

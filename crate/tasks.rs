@@ -285,18 +285,16 @@ impl Examples {
                 Ok(Encoded { features, windows: Windows::Rows, skipped: Vec::new() })
             }
             Examples::Tagging(set) => {
-                let windows = tagging::features(tokenizer, &set.sentences, length)?;
-                let features = windows.iter().map(|window| window.features.clone()).collect();
+                let (features, windows) = tagging::features(tokenizer, &set.sentences, length)?;
                 Ok(Encoded { features, windows: Windows::Tags(windows), skipped: Vec::new() })
             }
             Examples::QuestionAnswering(set) => {
-                let (windows, skipped) = question_answering::features(
+                let ((features, windows), skipped) = question_answering::features(
                     tokenizer,
                     &set.examples,
                     windowing,
                     for_training,
                 )?;
-                let features = windows.iter().map(|window| window.features.clone()).collect();
                 Ok(Encoded { features, windows: Windows::Answers(windows), skipped })
             }
         }
@@ -401,7 +399,7 @@ pub struct Encoded {
     pub skipped: Vec<Problem>,
 }
 
-/// Where the features of an example are.
+/// What the features at the same place are of.
 #[derive(Debug, Clone)]
 pub enum Windows {
     /// One each.

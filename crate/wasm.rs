@@ -318,12 +318,12 @@ impl Session {
             asked.query(&Input::from_value(value, &place)?, number + 1, &place)
         };
         let queries = inputs.into_iter().enumerate().map(query).collect::<Result<Vec<_>>>()?;
-        let features: Vec<Features> = queries.iter().flat_map(Query::features).collect();
+        let features: Vec<&Features> = queries.iter().flat_map(|query| &query.features).collect();
         let logits =
             predict::logits(model, &features, BATCH, *max_seq_length, &self.device).await?;
         let mut logits = logits.into_iter();
         let answer = |query: &Query| {
-            let own: Vec<_> = logits.by_ref().take(query.features().len()).collect();
+            let own: Vec<_> = logits.by_ref().take(query.features.len()).collect();
             asked.answer(query, &own, details)
         };
         queries.iter().map(answer).collect()

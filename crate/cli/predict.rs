@@ -74,11 +74,11 @@ pub fn run(args: Args) -> Result<()> {
     let mut lines = Vec::new();
     // A generator's logits are many: a part at a time keeps memory flat.
     for part in queries.chunks(args.batch_size * 8) {
-        let features: Vec<Features> = part.iter().flat_map(Query::features).collect();
+        let features: Vec<&Features> = part.iter().flat_map(|query| &query.features).collect();
         let run = logits(&loaded.model, &features, args.batch_size, length, &device);
         let mut logits = pollster::block_on(run)?.into_iter();
         for query in part {
-            let own: Vec<Vec<f32>> = logits.by_ref().take(query.features().len()).collect();
+            let own: Vec<Vec<f32>> = logits.by_ref().take(query.features.len()).collect();
             lines.push(asked.answer(query, &own, details).map_err(inside)?);
         }
         bar.inc(part.len() as u64);

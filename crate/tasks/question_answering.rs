@@ -8,6 +8,7 @@
 
 use std::cmp::Reverse;
 use std::ops::Range;
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, activation};
 use serde::Serialize;
@@ -42,14 +43,18 @@ impl Default for Windowing {
     }
 }
 
-/// `[CLS] question [SEP] part of the context [SEP]`.
+/// `[CLS] question [SEP] part of the context [SEP]`. Its tokens are the features at its place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct QaWindow {
     /// Index of the question.
     pub example: usize,
-    pub features: Features,
-    /// The characters of the context that each token came from; None outside the context.
-    pub offsets: Vec<Option<(usize, usize)>>,
+    /// How many tokens it has.
+    pub tokens: usize,
+    /// The place of the context's first token in it.
+    before: usize,
+    /// Characters of the whole context, a pair for each of its tokens; one list for all windows of
+    /// a question.
+    offsets: Arc<[(usize, usize)]>,
     /// First and last token of the answer; 0, 0 (`[CLS]`) where the window does not hold all of it.
     pub start: usize,
     pub end: usize,
@@ -67,7 +72,7 @@ impl QaWindow {
     /// Whether the heads may put a start or an end on a token: `[CLS]`, the context, and the
     /// `[SEP]` behind it, as in the original.
     pub fn allowed(&self, token: usize) -> bool {
-        token == 0 || self.features.token_type_ids.get(token) == Some(&1)
+        token == 0 || (self.before..self.tokens).contains(&token)
     }
 
     /// The starts that the joint head looks for ends of, best first.
@@ -76,9 +81,10 @@ impl QaWindow {
         self.best(&scores, beam).into_iter().map(|(token, _)| token).collect()
     }
 
-    /// Characters of the context that a token came from.
-    fn place(&self, token: usize) -> Option<(usize, usize)> {
-        self.offsets.get(token).copied().flatten()
+    /// The characters of the context that a token came from; None outside the context.
+    pub fn characters(&self, token: usize) -> Option<(usize, usize)> {
+        let place = self.span.start + token.checked_sub(self.before)?;
+        self.span.contains(&place).then(|| self.offsets[place])
     }
 
     fn best(&self, scores: &[f64], n_best: usize) -> Vec<Scored> {
@@ -102,6 +108,9 @@ impl QaWindow {
 
 // ---- Windows ----
 
+/// The windows of questions, and the features of each at the same place.
+pub type Windowed = (Vec<Features>, Vec<QaWindow>);
+
 /// The windows of all questions. For training, a question whose answer cannot be learned is left
 /// out and reported.
 ///
@@ -112,15 +121,18 @@ pub fn features(
     questions: &[Question],
     windowing: &Windowing,
     for_training: bool,
-) -> Result<(Vec<QaWindow>, Vec<Problem>)> {
-    let (mut windows, mut problems) = (Vec::new(), Vec::new());
+) -> Result<(Windowed, Vec<Problem>)> {
+    let (mut features, mut windows, mut problems) = (Vec::new(), Vec::new(), Vec::new());
     for (example, question) in questions.iter().enumerate() {
         match Document::new(tokenizer, question, windowing)?.windows(example, for_training) {
-            Ok(more) => windows.extend(more),
+            Ok(more) => {
+                features.extend(more.0);
+                windows.extend(more.1);
+            }
             Err(reason) => problems.push(Problem { row: question.row, reason }),
         }
     }
-    Ok((windows, problems))
+    Ok(((features, windows), problems))
 }
 
 /// The windows of one question, at least one, in the order of the context.
@@ -133,7 +145,7 @@ pub fn windows(
     example: usize,
     windowing: &Windowing,
     for_training: bool,
-) -> Result<Vec<QaWindow>> {
+) -> Result<Windowed> {
     let windows = Document::new(tokenizer, question, windowing)?.windows(example, for_training);
     windows.map_err(|reason| {
         Error::new(format!("row {}, question {:?}", question.row, question.id), reason)
@@ -152,7 +164,7 @@ struct Document<'a> {
     head: Vec<usize>,
     context: Range<usize>,
     /// Characters of the context, one pair a token of it.
-    offsets: Vec<(usize, usize)>,
+    offsets: Arc<[(usize, usize)]>,
     /// Tokens of the context in each window, counted from its start.
     spans: Vec<Range<usize>>,
 }
@@ -177,7 +189,7 @@ impl<'a> Document<'a> {
         let head: Vec<usize> = (0..start).filter(&mut stays).collect();
         Ok(Document {
             question,
-            offsets: whole_characters(context, &encoding.offsets[start..start + length]),
+            offsets: whole_characters(context, &encoding.offsets[start..start + length]).into(),
             spans: spans(length, room - query.min(limit), windowing.doc_stride),
             context: start..start + length,
             head,
@@ -185,10 +197,10 @@ impl<'a> Document<'a> {
         })
     }
 
-    fn windows(&self, example: usize, for_training: bool) -> Learnable<Vec<QaWindow>> {
+    fn windows(&self, example: usize, for_training: bool) -> Learnable<Windowed> {
         let target = if for_training { self.target()? } else { None };
         let window = |span| self.window(example, span, target.as_ref());
-        Ok(self.spans.iter().map(window).collect())
+        Ok(self.spans.iter().map(window).unzip())
     }
 
     /// The answer's tokens in the context. As in the original and in transformers, the first answer
@@ -221,13 +233,10 @@ impl<'a> Document<'a> {
         example: usize,
         span: &Range<usize>,
         target: Option<&Range<usize>>,
-    ) -> QaWindow {
+    ) -> (Features, QaWindow) {
         let places: Vec<usize> = self.head.iter().copied().chain(self.places(span)).collect();
         let pick = |values: &[u32]| places.iter().map(|&place| values[place]).collect::<Vec<_>>();
         let before = self.head.len();
-        let mut offsets = vec![None; before];
-        offsets.extend(self.offsets[span.clone()].iter().copied().map(Some));
-        offsets.resize(places.len(), None);
         let inside = target.filter(|t| span.start <= t.start && t.end <= span.end);
         let place = |token: usize| before + token - span.start;
         let (start, end) = inside.map_or((0, 0), |t| (place(t.start), place(t.end - 1)));
@@ -239,7 +248,9 @@ impl<'a> Document<'a> {
             attention_mask: vec![1; places.len()],
             target: Target::Span { start, end, is_impossible },
         };
-        QaWindow { example, features, offsets, start, end, is_impossible, span: span.clone() }
+        let (tokens, offsets, span) = (places.len(), self.offsets.clone(), span.clone());
+        let window = QaWindow { example, tokens, before, offsets, start, end, is_impossible, span };
+        (features, window)
     }
 
     /// Places in the encoding of a window's part of the context and of what follows the context.
@@ -474,10 +485,9 @@ fn n_best(
 fn pooled_spans(pool: &Pool, n_best: usize, longest: usize) -> Vec<Span> {
     let spans: Vec<_> = pool.iter().map(|(window, _)| window.span.clone()).collect();
     let of_window = |(index, (window, logits)): (usize, &(&QaWindow, &SpanLogits))| {
-        let before = window.offsets.iter().position(Option::is_some).unwrap_or(0);
-        let token = |place: usize| window.span.start + place - before;
+        let token = |place: usize| window.span.start + place - window.before;
         let characters = |(first, last, score): Span| {
-            let (start, end) = (window.place(first)?.0, window.place(last)?.1);
+            let (start, end) = (window.characters(first)?.0, window.characters(last)?.1);
             let answer = first <= last && last - first < longest;
             (answer && owner(&spans, token(first), token(last)) == Some(index))
                 .then_some((start, end, score))
@@ -491,7 +501,7 @@ impl SpanLogits {
     /// Reads what a network gives for a window: two logits a token, or the rows of
     /// [`JointSpanHead::search`](crate::heads::JointSpanHead::search), which are longer by far.
     pub fn read(window: &QaWindow, logits: &[f32]) -> Self {
-        let tokens = window.features.input_ids.len();
+        let tokens = window.tokens;
         if logits.len() == 2 * tokens {
             return SpanLogits::Independent { logits: logits.to_vec() };
         }

@@ -18,21 +18,21 @@ use crate::error::{Error, Result};
 use crate::metrics::{TaggingReport, tagging_report, worst_first};
 use crate::tokenizer::Tokenizer;
 
-/// `[CLS] words [SEP]`: a sentence, or a part of a long one.
+/// `[CLS] words [SEP]`: a sentence, or a part of a long one. Its tokens are the features at its
+/// place.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TagWindow {
     /// Index of the sentence.
     pub example: usize,
-    pub features: Features,
     /// The word that a token is the first piece of, in the one window that the word is predicted
     /// in; None elsewhere.
     pub words: Vec<Option<usize>>,
-    /// The labels of these words; None elsewhere (-100 in transformers).
-    pub labels: Vec<Option<usize>>,
 }
 
-/// The windows of all sentences, in their order. Every word is predicted in exactly one of them,
-/// and one that holds no such word is left out.
+/// The windows of all sentences, in their order, and the features of each at the same place. Every
+/// word is predicted in exactly one of them, and one that holds no such word is left out; the
+/// targets are the labels of the words that are predicted (None, elsewhere, is -100 in
+/// transformers).
 ///
 /// # Errors
 /// `max_seq_length` leaves no room, a sentence has not one label a word, or the tokenizer fails.
@@ -40,24 +40,24 @@ pub fn features(
     tokenizer: &Tokenizer,
     sentences: &[Sentence],
     max_seq_length: usize,
-) -> Result<Vec<TagWindow>> {
-    let mut windows = Vec::new();
+) -> Result<(Vec<Features>, Vec<TagWindow>)> {
+    let (mut features, mut windows) = (Vec::new(), Vec::new());
     for (example, sentence) in sentences.iter().enumerate() {
-        windows.extend(windows_of(tokenizer, sentence, example, max_seq_length)?);
+        for (own, window) in windows_of(tokenizer, sentence, example, max_seq_length)? {
+            features.push(own);
+            windows.push(window);
+        }
     }
-    Ok(windows)
+    Ok((features, windows))
 }
 
-/// The windows of one sentence; none where it has no words.
-///
-/// # Errors
-/// As [`features`].
-pub fn windows_of(
+/// Of one sentence; none where it has no words.
+fn windows_of(
     tokenizer: &Tokenizer,
     sentence: &Sentence,
     example: usize,
     max_seq_length: usize,
-) -> Result<Vec<TagWindow>> {
+) -> Result<Vec<(Features, TagWindow)>> {
     check_labels(sentence)?;
     let room = max_seq_length.saturating_sub(2);
     if room == 0 {
@@ -76,7 +76,7 @@ pub fn windows_of(
         let predicted = |word: &usize| owners[*word] == index;
         window(tokenizer, sentence, example, &pieces, span, predicted)
     });
-    Ok(windows.filter(|window| window.words.iter().any(Option::is_some)).collect())
+    Ok(windows.filter(|(_, window)| window.words.iter().any(Option::is_some)).collect())
 }
 
 fn check_labels(sentence: &Sentence) -> Result<()> {
@@ -150,7 +150,7 @@ fn window(
     pieces: &[Vec<u32>],
     span: Range<usize>,
     predicted: impl Fn(&usize) -> bool,
-) -> TagWindow {
+) -> (Features, TagWindow) {
     let (mut input_ids, mut words) = (vec![tokenizer.cls_id()], vec![None]);
     for word in span {
         words.push(Some(word).filter(&predicted));
@@ -161,15 +161,15 @@ fn window(
     words.push(None);
     let labels = sentence.labels.as_deref();
     let label = |word: &Option<usize>| Some(labels?[(*word)?]);
-    let labels: Vec<Option<usize>> = words.iter().map(label).collect();
+    let targets = words.iter().map(label).collect();
     let features = Features {
         row: sentence.row,
         token_type_ids: vec![0; input_ids.len()],
         attention_mask: vec![1; input_ids.len()],
         input_ids,
-        target: Target::Tokens(labels.clone()),
+        target: Target::Tokens(targets),
     };
-    TagWindow { example, features, labels, words }
+    (features, TagWindow { example, words })
 }
 
 /// What a model says of one word.
@@ -303,8 +303,9 @@ pub fn evaluate(set: &Tagging, windows: &[TagWindow], logits: &[Vec<f32>]) -> Ev
 fn sentence_losses(set: &Tagging, windows: &[TagWindow], logits: &[Vec<f32>]) -> Vec<f64> {
     let mut losses = vec![0.0; set.sentences.len()];
     for (window, logits) in windows.iter().zip(logits) {
-        let tokens = window.labels.iter().zip(logits.chunks_exact(set.labels.len()));
-        let labelled = tokens.filter_map(|(label, logits)| Some(((*label)?, logits)));
+        let labels = set.sentences[window.example].labels.as_deref();
+        let tokens = window.words.iter().zip(logits.chunks_exact(set.labels.len()));
+        let labelled = tokens.filter_map(|(word, logits)| Some((labels?[(*word)?], logits)));
         let of = |(label, logits): (usize, &[f32])| {
             -probabilities(logits)[label].max(f64::MIN_POSITIVE).ln()
         };

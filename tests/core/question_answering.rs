@@ -111,7 +111,7 @@ fn document(
 
 /// Logits of a head that knows the answer where it sees all of it, and says "none" elsewhere.
 fn oracle(window: &QaWindow, joint: bool) -> SpanLogits {
-    let length = window.features.input_ids.len() + 3; // padding
+    let length = window.tokens + 3; // padding
     let peak = |token: usize| (0..length).map(|t| if t == token { 9.0 } else { 0.0 }).collect();
     let (start_logits, end_logits): (Vec<f32>, Vec<f32>) = (peak(window.start), peak(window.end));
     if joint {
@@ -147,8 +147,13 @@ fn tokens_of(
     encoding.offsets.iter().filter(inside).copied().collect()
 }
 
+/// The characters of the context that each token came from.
+fn offsets(window: &QaWindow) -> Vec<Option<(usize, usize)>> {
+    (0..window.tokens).map(|token| window.characters(token)).collect()
+}
+
 fn holds(window: &QaWindow, tokens: &[(usize, usize)]) -> bool {
-    let starts: Vec<_> = window.offsets.iter().flatten().map(|span| span.0).collect();
+    let starts: Vec<_> = offsets(window).iter().flatten().map(|span| span.0).collect();
     starts.windows(tokens.len()).any(|part| part.iter().eq(tokens.iter().map(|span| &span.0)))
 }
 
@@ -157,21 +162,25 @@ fn check_every_window(tokenizer: &Tokenizer, question: &Question, cutting: &Wind
     let Answer { text, start } = &question.answers[0];
     let end = start + text.chars().count();
     let tokens = tokens_of(tokenizer, &question.context, *start, end);
-    let windows = match windows(tokenizer, question, 0, cutting, true) {
+    let (features, windows) = match windows(tokenizer, question, 0, cutting, true) {
         Ok(windows) => windows,
         Err(error) => {
             assert!(error.problem.contains("no window holds all"), "{what}: {error}");
-            let blind = windows(tokenizer, question, 0, cutting, false).unwrap();
+            let (_, blind) = windows(tokenizer, question, 0, cutting, false).unwrap();
             assert!(!blind.iter().any(|window| holds(window, &tokens)), "{what}");
             return 0;
         }
     };
-    for window in &windows {
-        assert!(window.features.input_ids.len() <= cutting.max_seq_length, "{what}");
+    assert_eq!(features.len(), windows.len(), "{what}");
+    for (features, window) in features.iter().zip(&windows) {
+        assert!(features.input_ids.len() <= cutting.max_seq_length, "{what}");
+        assert_eq!(features.input_ids.len(), window.tokens, "{what}");
+        let types = &features.token_type_ids;
+        assert!((1..window.tokens).all(|t| window.allowed(t) == (types[t] == 1)), "{what}");
         assert_eq!(window.start != 0, holds(window, &tokens), "{what}");
         if window.start != 0 {
-            let (from, to) =
-                (window.offsets[window.start].unwrap().0, window.offsets[window.end].unwrap().1);
+            let characters = |token| window.characters(token).unwrap();
+            let (from, to) = (characters(window.start).0, characters(window.end).1);
             assert_eq!(cut(&question.context, from, to), *text, "{what}");
             assert_eq!((from, to), (*start, end), "{what}");
         }
@@ -258,7 +267,7 @@ fn squad() -> (electra::dataset::Questions, Vec<QaWindow>) {
     };
     let lines: Vec<String> = (0..6).map(line).collect();
     let set = read_questions("squad.jsonl", lines.join("\n").as_bytes()).unwrap();
-    let (windows, _) = features(&bert(), &set.examples, &windowing(40, 16), true).unwrap();
+    let ((_, windows), _) = features(&bert(), &set.examples, &windowing(40, 16), true).unwrap();
     assert!(windows.len() > 2 * set.examples.len());
     (set, windows)
 }
@@ -307,7 +316,7 @@ fn answerability_decides_where_some_questions_have_no_answer() {
 fn logits_are_shown_as_their_head_has_them() {
     let (_, windows) = squad();
     let joint = shown_logits(&windows[..2], &joint_logits(&windows[..2], true));
-    let tokens = windows[0].features.input_ids.len();
+    let tokens = windows[0].tokens;
     assert_eq!(joint.as_array().unwrap().len(), 2);
     assert_eq!(joint[0]["start_logits"].as_array().unwrap().len(), tokens);
     assert_eq!(joint[0]["end_logits"][0].as_array().unwrap().len(), tokens);
@@ -329,20 +338,21 @@ fn windows_are_those_of_the_tokenizer() {
     for max_seq_length in [40, 64, 96, 512] {
         for stride in [1, 8, 13] {
             let question = question(text, &context, None);
-            let got = windows(&tokenizer, &question, 3, &windowing(max_seq_length, stride), false)
-                .unwrap();
+            let (features, got) =
+                windows(&tokenizer, &question, 3, &windowing(max_seq_length, stride), false)
+                    .unwrap();
             let overlap = max_seq_length - 3 - query - stride;
             let truncation = Truncation::OnlySecond;
             let expected = tokenizer
                 .encode_windows(text, Some(&context), max_seq_length, overlap, truncation)
                 .unwrap();
             assert_eq!(got.len(), expected.len());
-            for (got, expected) in got.iter().zip(expected) {
-                assert_eq!(got.features.input_ids, expected.input_ids);
-                assert_eq!(got.features.token_type_ids, expected.token_type_ids);
+            for ((features, got), expected) in features.iter().zip(&got).zip(expected) {
+                assert_eq!(features.input_ids, expected.input_ids);
+                assert_eq!(features.token_type_ids, expected.token_type_ids);
                 let inside = expected.sequence_ids.iter().map(|sequence| *sequence == Some(1));
-                assert!(inside.eq(got.offsets.iter().map(Option::is_some)));
-                assert_eq!((got.example, got.features.row, got.start, got.end), (3, 7, 0, 0));
+                assert!(inside.eq(offsets(got).iter().map(Option::is_some)));
+                assert_eq!((got.example, features.row, got.start, got.end), (3, 7, 0, 0));
                 assert!(got.is_impossible);
             }
         }
@@ -354,9 +364,9 @@ fn a_long_question_is_cut_and_leaves_half_of_a_window() {
     let tokenizer = bert();
     let long = question(&"why ".repeat(100), &"because ".repeat(100), None);
     for (max_seq_length, query) in [(512, 64), (131, 64), (64, 30), (5, 1)] {
-        let windows =
+        let (features, windows) =
             windows(&tokenizer, &long, 0, &windowing(max_seq_length, 128), false).unwrap();
-        let [cls, .., sep] = windows[0].features.input_ids[..query + 2] else { panic!() };
+        let [cls, .., sep] = features[0].input_ids[..query + 2] else { panic!() };
         assert_eq!((cls, sep), (tokenizer.cls_id(), tokenizer.sep_id()));
         assert_eq!(windows[0].span, 0..(max_seq_length - 3 - query).min(100));
         assert_eq!(windows.last().unwrap().span.end, 100);
@@ -368,9 +378,10 @@ fn an_empty_context_has_one_window_and_no_answer() {
     let tokenizer = bert();
     for context in ["", " \n", "\u{200b}"] {
         let empty = question("who ?", context, None);
-        let windows = windows(&tokenizer, &empty, 0, &Windowing::default(), true).unwrap();
+        let (features, windows) =
+            windows(&tokenizer, &empty, 0, &Windowing::default(), true).unwrap();
         let [window] = &windows[..] else { panic!("{windows:?}") };
-        assert_eq!(window.features.token_type_ids, [0, 0, 0, 0, 1]);
+        assert_eq!(features[0].token_type_ids, [0, 0, 0, 0, 1]);
         for no_answer in [false, true] {
             let decoding = Decoding { no_answer, ..Default::default() };
             for joint in [false, true] {
@@ -391,14 +402,14 @@ fn an_answer_that_cannot_be_learned_is_reported() {
         let mut question = question("who", context, answer);
         question.is_impossible = false;
         let questions = [question.clone(), self::question("who", "Ada", Some(("Ada", 0)))];
-        let (windows, problems) =
+        let ((_, windows), problems) =
             features(&tokenizer, &questions, &windowing(24, 8), true).unwrap();
         assert!(windows.iter().all(|window| window.example == 1));
         let error = self::windows(&tokenizer, &question, 0, &windowing(24, 8), true).unwrap_err();
         assert_eq!((error.problem, 7), (problems[0].reason.clone(), problems[0].row));
         assert_eq!(error.place, "row 7, question \"q\"");
         // To predict it, nothing is asked of its answer.
-        let (windows, problems) =
+        let ((_, windows), problems) =
             features(&tokenizer, &questions, &windowing(24, 8), false).unwrap();
         assert!(windows[0].example == 0 && problems.is_empty());
         error_reason(&tokenizer, &question)
@@ -423,8 +434,9 @@ fn error_reason(tokenizer: &Tokenizer, question: &Question) -> String {
 fn white_space_and_letters_of_another_kind_are_the_same() {
     let tokenizer = bert();
     let question = question("how far", "some 10\u{202f}000\u{a0}km off", Some((" 10 000 KM", 4)));
-    let windows = windows(&tokenizer, &question, 0, &Windowing::default(), true).unwrap();
-    let span = [windows[0].start, windows[0].end].map(|token| windows[0].offsets[token].unwrap());
+    let (_, windows) = windows(&tokenizer, &question, 0, &Windowing::default(), true).unwrap();
+    let window = &windows[0];
+    let span = [window.start, window.end].map(|token| window.characters(token).unwrap());
     assert_eq!(cut(&question.context, span[0].0, span[1].1), "10\u{202f}000\u{a0}km");
 }
 
@@ -441,7 +453,7 @@ fn settings_that_cannot_work_are_errors() {
 #[test]
 fn an_answer_is_given_beside_a_likelier_none() {
     let (tokenizer, question) = (bert(), [question("who", "Ada", None)]);
-    let windows = windows(&tokenizer, &question[0], 0, &Windowing::default(), false).unwrap();
+    let (_, windows) = windows(&tokenizer, &question[0], 0, &Windowing::default(), false).unwrap();
     let logits = [9.0, 9.0].into_iter().chain([0.0; 8]).collect();
     let decoding = Decoding { n_best: 1, no_answer: true, ..Default::default() };
     let got = &answers(&question, &windows, &[SpanLogits::Independent { logits }], &decoding)[0];
@@ -506,13 +518,14 @@ fn logits(case: &Case, window: Window) -> SpanLogits {
 fn check(case: &mut Case, tokenizer: &Tokenizer) {
     let question = question(&case.question, &case.context, None);
     let cutting = windowing(case.max_seq_length, case.doc_stride);
-    let windows = windows(tokenizer, &question, 0, &cutting, false).unwrap();
+    let (_, windows) = windows(tokenizer, &question, 0, &cutting, false).unwrap();
     let expected = std::mem::take(&mut case.windows);
     assert_eq!(windows.len(), expected.len());
     for (window, expected) in windows.iter().zip(&expected) {
         assert_eq!(window.span, expected.span.0..expected.span.0 + expected.span.1);
-        assert!(window.offsets[..expected.context_start].iter().all(Option::is_none));
-        assert!(window.offsets.iter().flatten().eq(&expected.offsets));
+        let offsets = offsets(window);
+        assert!(offsets[..expected.context_start].iter().all(Option::is_none));
+        assert!(offsets.iter().flatten().eq(&expected.offsets));
         let beam = expected.starts.len();
         assert_eq!(window.best_starts(&expected.start_logits, beam), expected.starts);
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use electra::batch::{Features, Target};
 use electra::dataset::Sentence;
 use electra::tasks::tagging::{TagWindow, decode, features};
 use electra::tokenizer::Tokenizer;
@@ -63,13 +64,12 @@ fn wordpieces_of_words_equal_those_of_transformers() {
         let tokenizer = &tokenizers[setting];
         let (expected, first) = expected(words.len(), ids, word_ids, tokenizer.unk_id());
         vanished += usize::from(expected.len() > ids.len());
-        let windows = features(tokenizer, &[sentence(words.clone())], 4096).unwrap();
+        let (features, windows) = features(tokenizer, &[sentence(words.clone())], 4096).unwrap();
         let [window] = &windows[..] else { panic!("{words:?}: {} windows", windows.len()) };
-        assert_eq!(window.features.input_ids, expected, "{setting}: {words:?}");
+        assert_eq!(features[0].input_ids, expected, "{setting}: {words:?}");
         assert_eq!(window.words, first, "{setting}: {words:?}");
-        let labels = first.iter().map(|word| word.map(|word| word + 100));
-        assert!(labels.eq(window.labels.iter().copied()), "{setting}: {words:?}");
-        assert!(window.features.token_type_ids.iter().all(|id| *id == 0));
+        assert_eq!(features[0].target, labels(window), "{setting}: {words:?}");
+        assert!(features[0].token_type_ids.iter().all(|id| *id == 0));
     }
     assert!(cases.len() >= 1000 && vanished >= 50, "{} {vanished}", cases.len());
 }
@@ -80,10 +80,14 @@ fn words(count: usize, seed: usize) -> Vec<String> {
     (0..count).map(|i| kinds[(i * i + seed * 3 + i / 3) % kinds.len()].to_string()).collect()
 }
 
+/// Of the words of [`sentence`] that are predicted.
+fn labels(window: &TagWindow) -> Target {
+    Target::Tokens(window.words.iter().map(|word| word.map(|word| word + 100)).collect())
+}
+
 /// Pieces of context on the poorer side of a predicted word.
-fn context(window: &TagWindow, token: usize) -> usize {
-    let words = &window.features.input_ids;
-    (token - 1).min(words.len() - 2 - token)
+fn context(features: &Features, token: usize) -> usize {
+    (token - 1).min(features.input_ids.len() - 2 - token)
 }
 
 #[test]
@@ -94,16 +98,16 @@ fn every_word_of_a_long_sentence_is_predicted_once() {
             for max_seq_length in [3, 4, 5, 8, 9, 16, 31, 64, 400] {
                 let sentences = [sentence(words(count, seed))];
                 let what = format!("{count} words, seed {seed}, {max_seq_length} tokens");
-                let windows = features(&tokenizer, &sentences, max_seq_length).unwrap();
+                let (features, windows) = features(&tokenizer, &sentences, max_seq_length).unwrap();
                 let mut seen: Vec<usize> =
                     windows.iter().flat_map(|w| w.words.iter().flatten()).copied().collect();
                 seen.sort();
                 assert!(seen.into_iter().eq(0..count), "{what}");
-                for window in &windows {
-                    assert!(window.features.input_ids.len() <= max_seq_length, "{what}");
+                assert_eq!(features.len(), windows.len(), "{what}");
+                for (features, window) in features.iter().zip(&windows) {
+                    assert!(features.input_ids.len() <= max_seq_length, "{what}");
                     assert!(window.words.iter().any(Option::is_some), "{what}");
-                    let labels = window.words.iter().map(|word| word.map(|word| word + 100));
-                    assert!(labels.eq(window.labels.iter().copied()), "{what}");
+                    assert_eq!(features.target, labels(window), "{what}");
                 }
             }
         }
@@ -114,12 +118,12 @@ fn every_word_of_a_long_sentence_is_predicted_once() {
 fn words_inside_a_long_sentence_have_context_on_both_sides() {
     let tokenizer = uncased();
     let long = sentence((0..200).map(|_| "the".to_string()).collect());
-    let windows = features(&tokenizer, &[long], 42).unwrap();
-    for window in &windows {
+    let (features, windows) = features(&tokenizer, &[long], 42).unwrap();
+    for (features, window) in features.iter().zip(&windows) {
         for (token, word) in window.words.iter().enumerate() {
             let Some(word) = *word else { continue };
             // Half of the 40 pieces are shared: at least a quarter on each side, but at the ends.
-            assert!(context(window, token) >= 9.min(word).min(199 - word), "word {word}");
+            assert!(context(features, token) >= 9.min(word).min(199 - word), "word {word}");
         }
     }
     assert!(windows.len() <= 10, "{}", windows.len());
@@ -129,7 +133,7 @@ fn words_inside_a_long_sentence_have_context_on_both_sides() {
 fn labels_come_back_from_the_logits_of_their_windows() {
     let tokenizer = uncased();
     let sentences: Vec<_> = [0, 1, 30, 5].map(|count| sentence(words(count, count))).to_vec();
-    let windows = features(&tokenizer, &sentences, 12).unwrap();
+    let (_, windows) = features(&tokenizer, &sentences, 12).unwrap();
     let logit = |window: &TagWindow, word: usize, label: usize| {
         if label == (word + window.example) % 3 { 2.0 } else { 0.0 }
     };
@@ -169,6 +173,7 @@ fn what_cannot_be_tagged_is_an_error() {
         ("row 3", "the sentence has 2 words and 1 labels")
     );
     let unlabelled = Sentence { row: 1, words: words(2, 0), labels: None };
-    let windows = features(&tokenizer, &[unlabelled], 64).unwrap();
-    assert!(windows[0].labels.iter().all(Option::is_none));
+    let (features, _) = features(&tokenizer, &[unlabelled], 64).unwrap();
+    let Target::Tokens(labels) = &features[0].target else { panic!("{features:?}") };
+    assert!(labels.iter().all(Option::is_none));
 }
