@@ -23,6 +23,7 @@ pub use classes::classification;
 pub use columns::{ColumnChoice, Columns, choose_columns};
 pub use detect::{detect, layout};
 pub use kinds::Kind;
+pub use labels::are_same;
 pub use multi_label::multi_label;
 pub use questions::{Answer, Question, Questions, read_questions, split_questions};
 pub use scores::{choose_score_columns, regression};

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use crate::checkpoint::{self, ModelFiles};
 use crate::config::{ElectraConfig, QaHead};
-use crate::dataset::{ColumnChoice, Kind, Problem, detect};
+use crate::dataset::{ColumnChoice, Kind, Problem, are_same, detect};
 use crate::error::{Error, Result};
-use crate::heads::Electra;
+use crate::heads::{Electra, num_labels};
 use crate::seed::stream;
 use crate::tasks::{Encoded, Examples, Known, Reading, architecture, check_pairs, kind_of};
 use crate::tokenizer::Tokenizer;
@@ -207,6 +207,9 @@ fn prepare(
     };
     check_metric(settings, kind)?;
     let known = Known::of(&config, kind)?;
+    // A model whose config says no range may give scores on any.
+    let range = known.range.filter(|_| config.score_range.is_some());
+    let known = Known { range, ..known };
     let (train_set, eval_set) = sets(kind, train, eval, options, known)?;
     let train_set = if settings.double_pairs { train_set.doubled() } else { train_set };
     check_pairs(&train_set, &config)?;
@@ -264,9 +267,7 @@ fn sets(
 /// The same labels in any order, or any range where there is one already.
 fn is_same(known: &Known, found: &Known) -> bool {
     match (&known.labels, &found.labels) {
-        (Some(known), Some(found)) => {
-            known.len() == found.len() && known.iter().all(|label| found.contains(label))
-        }
+        (Some(known), Some(found)) => are_same(known, found),
         _ => known.range.is_some() && found.range.is_some(),
     }
 }
@@ -284,7 +285,8 @@ fn load(
     let kind = train.kind();
     let head = |config| architecture(kind).name(config);
     let same = kind_of(&before)? == Some(kind)
-        && Known::of(&before, kind)?.labels == train.known().labels
+        && Known::of(&before, kind)? == train.known()
+        && num_labels(&before) == num_labels(&config)
         && head(&before) == head(&config);
     if !same {
         return checkpoint::load_body(files, config, architecture(kind), seed, device);

@@ -12,7 +12,7 @@ use crate::dataset::{
     read_table, read_tagging, regression as read_regression, split_questions, split_tagging,
 };
 use crate::error::{Error, Result};
-use crate::heads::{Architecture, num_labels};
+use crate::heads::{Architecture, class_names, num_labels};
 use crate::tokenizer::Tokenizer;
 
 pub mod classification;
@@ -70,7 +70,8 @@ pub struct Reading {
     pub labels: Option<Vec<String>>,
 }
 
-/// What a model knows already of a task: its labels, or its range of scores.
+/// What a model knows already of a task: its labels in the order of its logits, or its range of
+/// scores.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known {
     pub labels: Option<Vec<String>>,
@@ -78,15 +79,22 @@ pub struct Known {
 }
 
 impl Known {
-    /// Of a model that was fine-tuned for `kind`; nothing of any other.
+    /// Of a model that was fine-tuned for `kind`; nothing of any other. Labels without names are
+    /// `LABEL_0` and so on, as in transformers; without a range, what the network gives is the score.
     ///
     /// # Errors
     /// As [`kind_of`].
     pub fn of(config: &ElectraConfig, kind: Kind) -> Result<Self> {
-        match kind_of(config)? == Some(kind) {
-            true => Ok(Known { labels: config.labels(), range: config.score_range }),
-            false => Ok(Known::default()),
+        if kind_of(config)? != Some(kind) {
+            return Ok(Known::default());
         }
+        Ok(match kind {
+            Kind::Regression => {
+                Known { range: config.score_range.or(Some((0.0, 1.0))), labels: None }
+            }
+            Kind::QuestionAnswering => Known::default(),
+            _ => Known { labels: Some(class_names(config)), range: None },
+        })
     }
 }
 

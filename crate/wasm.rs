@@ -17,7 +17,7 @@ use crate::config::ElectraConfig;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::finetune::{self, FinetuneOptions, Source, check_vocabulary};
-use crate::heads::{Architecture, Electra, class_names};
+use crate::heads::{Architecture, Electra};
 use crate::inspect;
 use crate::predict;
 use crate::query::{Asked, Details, Input, Query};
@@ -269,7 +269,7 @@ impl Session {
         let Network { model, config, max_seq_length } = self.tuned()?;
         let kind = kind_of(&config)?.expect("a tuned model has a task");
         let Source { name, bytes } = read_data(data)?;
-        let known = Known { labels: Some(class_names(&config)), range: config.score_range };
+        let known = Known::of(&config, kind)?;
         let examples = Examples::read(kind, &name, &bytes, &settings.reading, &known)?;
         if !examples.is_labelled() {
             return Err(Error::new(name, "there are examples without a label")

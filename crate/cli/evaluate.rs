@@ -8,7 +8,6 @@ use electra::dataset::Kind;
 use electra::dataset::glue::Split;
 use electra::error::{Error, Result};
 use electra::finetune::check_vocabulary;
-use electra::heads::class_names;
 use electra::tasks::question_answering::Windowing;
 use electra::tasks::{Examples, Known, Reading, check_pairs, kind_of};
 use electra::tokenizer::Tokenizer;
@@ -164,11 +163,7 @@ fn by_name(named: &Named, parts: &[Part], known: &Known) -> Result<Vec<Set>> {
 
 fn own_file(args: &Args, kind: Kind, config: &ElectraConfig) -> Result<Set> {
     let source = read_source(args.data.as_deref().expect("clap asks for it without a name"))?;
-    let mut known = Known::of(config, kind)?;
-    if kind == Kind::Classification {
-        // Labels without names are LABEL_0 and so on, as in transformers.
-        known.labels = Some(class_names(config));
-    }
+    let known = Known::of(config, kind)?;
     let reading = args.columns.reading();
     let examples = Examples::read(kind, &source.name, &source.bytes, &reading, &known)?;
     Ok(Set { split: None, examples: labelled(examples, &source.name)? })

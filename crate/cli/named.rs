@@ -200,8 +200,6 @@ impl Named {
         let mut known = Known::of(config, self.kind())?;
         let Name::Glue(task) = &self.name else { return Ok(known) };
         if task.labels.is_empty() {
-            // Without a range, what the network gives is the score.
-            known.range = known.range.or(Some((0.0, 1.0)));
             return Ok(known);
         }
         let own = class_names(config);

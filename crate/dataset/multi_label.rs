@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::columns::{Columns, cells, require_column};
 use super::kinds::Kind;
-use super::labels::{sorted_labels, too_many};
+use super::labels::{Known, sorted_labels, too_many};
 use super::table::{Row, Table};
 use super::texts::{Checked, Places, TextTarget, Texts, filled, read_rows};
 use crate::error::{Error, Result, excerpt, listed};
@@ -43,7 +43,8 @@ pub fn multi_label(
                 .fix(format!("Name it; the columns are {}.", listed(&table.columns))));
         }
     };
-    let target = |row: &Row| Ok(source.labels(row, &labels)?.map(TextTarget::Classes));
+    let known = Known::new(&labels);
+    let target = |row: &Row| Ok(source.labels(row, &labels, &known)?.map(TextTarget::Classes));
     let (examples, skipped) = read_rows(table, &places, target)?;
     let set = Texts { kind: Kind::MultiLabel, examples, labels, range: None, skipped };
     if is_own {
@@ -121,7 +122,7 @@ impl Source {
         Ok(parts.filter(|part| !part.is_empty()).map(str::to_string).collect())
     }
 
-    fn labels(&self, row: &Row, labels: &[String]) -> Checked<Option<Vec<bool>>> {
+    fn labels(&self, row: &Row, labels: &[String], known: &Known) -> Checked<Option<Vec<bool>>> {
         match self {
             Source::Nothing => Ok(None),
             Source::Flags(places) => {
@@ -130,11 +131,11 @@ impl Source {
                 flags.collect::<Checked<_>>().map(Some)
             }
             Source::Cell { .. } => {
-                let parts = self.parts(row)?;
-                match parts.iter().find(|part| !labels.contains(part)) {
-                    Some(part) => Err(format!("unknown label {}", excerpt(part))),
-                    None => Ok(Some(labels.iter().map(|label| parts.contains(label)).collect())),
+                let mut own = vec![false; labels.len()];
+                for part in self.parts(row)? {
+                    own[known.find(&part)?] = true;
                 }
+                Ok(Some(own))
             }
         }
     }

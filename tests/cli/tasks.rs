@@ -105,6 +105,82 @@ fn several_labels_a_text() {
     assert_eq!(answer["scores"].as_object().unwrap().len(), 3);
 }
 
+fn forget_names(work: &Workplace) {
+    work.edit_config("out", |config| {
+        config.remove("id2label");
+        config.remove("label2id");
+    });
+}
+
+/// A model that has no names for its labels calls them LABEL_0 and so on, not as the file does.
+#[test]
+fn labels_without_names_are_not_those_of_the_file() {
+    let evaluate = "evaluate --model out --device cpu --data";
+    let work = Workplace::with_model_and_data();
+    let file = |tags: [&str; 3]| {
+        format!("the\t{}\ncat\t{}\n\nthe\t{0}\ndog\t{}\n\n", tags[0], tags[1], tags[2]).repeat(6)
+    };
+    learn(&work, "tags.conll", &file(["O", "X", "X"]), "");
+    forget_names(&work);
+    work.write("three.conll", file(["O", "X", "Y"]));
+    for data in ["tags.conll", "three.conll"] {
+        work.fails(&format!("{evaluate} {data}"), &[data, "none of the 12 rows", "unknown label"]);
+    }
+    work.write("numbered.conll", file(["LABEL_0", "LABEL_1", "LABEL_1"]));
+    let line = work.ok(&format!("{evaluate} numbered.conll")).swap_remove(0);
+    assert_eq!(line["tags"]["labels"], json!(["LABEL_0", "LABEL_1"]));
+
+    let work = Workplace::with_model_and_data();
+    let rows = "the cat,a|b\nthe dog,b\nthe mat,\nthe sofa,a\n".repeat(4);
+    let file = format!("text,labels\n{rows}");
+    learn(&work, "many.csv", &file, "--task multi-label");
+    forget_names(&work);
+    work.write("three.csv", format!("{file}the yes,c\n"));
+    for data in ["many.csv", "three.csv"] {
+        let run = work.run(&format!("{evaluate} {data}"));
+        assert!(run.stderr.contains("unknown label"), "{}", run.stderr);
+    }
+    work.write("numbered.csv", file.replace(",a", ",LABEL_0").replace('b', "LABEL_1"));
+    let line = work.ok(&format!("{evaluate} numbered.csv")).swap_remove(0);
+    assert_eq!(line["per_label"].as_array().unwrap().len(), 2);
+}
+
+/// Without a range in its config, what a regression gives is the score, whatever the file holds.
+#[test]
+fn scores_without_a_range_are_what_the_network_gives() {
+    let work = Workplace::with_model_and_data();
+    let rows: String = (0..12).map(|i| format!("the cat {i},{}.5\n", 100 + i * 10)).collect();
+    learn(&work, "scores.csv", &format!("text,score\n{rows}"), "");
+    let more = work.run(&format!("finetune --model out --train scores.csv --output more {FAST}"));
+    let own = "training goes on from the model's own regression head";
+    assert!(more.stderr.contains(own), "{}", more.stderr);
+    work.edit_config("out", |config| {
+        config.remove("score_range");
+    });
+    let line = work.ok("evaluate --model out --data scores.csv --device cpu").swap_remove(0);
+    let answer = work.ok_on("the cat 0\n", "predict --model out --device cpu").swap_remove(0);
+    let [measured, asked] =
+        [&line["points"][0][1], &answer["value"]].map(|value| value.as_f64().unwrap());
+    assert!((measured - asked).abs() < 1e-5, "{measured} {asked}");
+}
+
+/// 1 is 1.0, in training and in evaluation.
+#[test]
+fn the_same_number_is_the_same_label() {
+    let work = Workplace::with_model_and_data();
+    let file = |yes: &str, no: &str| {
+        format!("label,text\n{}", format!("{yes},the cat\n{no},the dog\n").repeat(6))
+    };
+    learn(&work, "train.csv", &file("1.0", "0.0"), "");
+    work.write("eval.csv", file("1", "0.00"));
+    let line = work.ok("evaluate --model out --data eval.csv --device cpu").swap_remove(0);
+    assert_eq!((&line["examples"], &line["skipped"]), (&json!(12), &json!(0)));
+    assert_eq!(line["labels"], json!(["0.0", "1.0"]));
+    let more = work.run(&format!("finetune --model out --train eval.csv --output more {FAST}"));
+    let own = "training goes on from the model's own classification head";
+    assert!(more.stderr.contains(own), "{}", more.stderr);
+}
+
 #[test]
 fn another_task_than_the_model_was_tuned_for_is_refused() {
     let work = Workplace::with_classifier();
