@@ -33,13 +33,13 @@ pub fn report_json(run: &Run) -> Value {
     let (metric, kept) = (log.metric(), log.kept(log.trial));
     let done = log.done;
     let baseline = Some(&log.plan["majority_accuracy"]).filter(|_| metric == "accuracy");
-    let score = score(kept, metric).or(done[metric].as_f64());
+    let score = score(kept).or(done[metric].as_f64());
     json!({
         "task": log.plan["task"],
         "metric": metric,
         "score": score,
         "baseline": baseline,
-        "collapsed": is_collapsed(kept),
+        "collapsed": kept["is_collapsed"] == true,
         "step": kept["step"],
         "epoch": kept["epoch"],
         "median": done["median"],
@@ -97,14 +97,14 @@ impl<'a> Log<'a> {
     /// What the run is judged by.
     fn metric(&self) -> &'a str {
         let last = self.evaluations.last().copied().unwrap_or(&Value::Null);
-        self.done["metric"].as_str().unwrap_or_else(|| usual_metric(last))
+        self.done["metric"].as_str().or(last["metric"].as_str()).unwrap_or_default()
     }
 
     /// The evaluation of the weights that a trial keeps; null where there is none.
     fn kept(&self, trial: &Value) -> &'a Value {
         let own = || self.evaluations.iter().copied().filter(|line| &line["trial"] == trial);
         // Not defined counts as nothing, as in the comparison of runs.
-        let score = |line: &Value| score(line, self.metric()).unwrap_or(0.0);
+        let score = |line: &Value| score(line).unwrap_or(0.0);
         let best = own().map(score).fold(f64::NEG_INFINITY, f64::max);
         // One of several tasks: the best of all of them together counts, and the line says so.
         let said = own().find(|line| line["kept"] == true);
@@ -128,10 +128,10 @@ impl<'a> Log<'a> {
             json!({
                 "trial": trial,
                 "seed": kept["seed"],
-                "score": score(kept, self.metric()),
+                "score": score(kept),
                 "loss": loss(kept),
                 "step": kept["step"],
-                "collapsed": is_collapsed(kept),
+                "collapsed": kept["is_collapsed"] == true,
                 "kept": trial == self.trial,
             })
         };
@@ -150,7 +150,7 @@ impl<'a> Log<'a> {
                 "trial": line["trial"],
                 "step": line["step"],
                 "epoch": line["epoch"],
-                "score": score(line, self.metric()),
+                "score": score(line),
                 "loss": loss(line),
             })
         };
@@ -163,31 +163,9 @@ impl<'a> Log<'a> {
     }
 }
 
-/// What runs are compared by where the result does not say: as `Evaluation::score`.
-fn usual_metric(evaluation: &Value) -> &'static str {
-    let has = |key: &str| !evaluation[key].is_null();
-    match () {
-        _ if has("micro") => "micro_f1",
-        _ if has("points") || has("mse") => "pearson",
-        _ if has("entities") || has("f1") || has("best_f1") => "f1",
-        _ => "accuracy",
-    }
-}
-
-/// A metric of an evaluation; None where it is not defined or not there. Shares, not percents.
-fn score(evaluation: &Value, metric: &str) -> Option<f64> {
-    let number = |path: &str| evaluation.pointer(path).and_then(Value::as_f64);
-    let percent = |path: &str| number(path).map(|percent| percent / 100.0);
-    // SQuAD's scripts give percents.
-    let is_squad = number("/exact").is_some() || number("/best_exact").is_some();
-    match metric {
-        "f1" if is_squad => percent("/best_f1").or_else(|| percent("/f1")),
-        "exact" if is_squad => percent("/best_exact").or_else(|| percent("/exact")),
-        "f1" => number("/entities/micro/f1").or_else(|| number("/f1")),
-        "micro_f1" => number("/micro/f1"),
-        "accuracy" => number("/accuracy").or_else(|| number("/tags/accuracy")),
-        other => evaluation[other].as_f64(),
-    }
+/// What a line is judged by; None where it is not defined, which counts as 0 among runs.
+fn score(evaluation: &Value) -> Option<f64> {
+    evaluation["metrics"][evaluation["metric"].as_str()?].as_f64()
 }
 
 fn loss(evaluation: &Value) -> Option<f64> {
@@ -203,16 +181,6 @@ fn matrix(report: &Value) -> Vec<Vec<f64>> {
     let row =
         |row: &Value| list(row).iter().map(|cell| cell.as_f64().unwrap_or(0.0).max(0.0)).collect();
     list(&report["confusion_matrix"]).iter().map(row).collect()
-}
-
-/// Was every example given the same label, though they have several? As `Evaluation::is_collapsed`.
-fn is_collapsed(evaluation: &Value) -> bool {
-    let matrix = matrix(classes(evaluation));
-    let is_given =
-        |label: &usize| matrix.iter().any(|row| row.get(*label).is_some_and(|cell| *cell > 0.0));
-    let given = (0..matrix.len()).filter(is_given).count();
-    let true_ones = matrix.iter().filter(|row| row.iter().sum::<f64>() > 0.0).count();
-    given == 1 && true_ones > 1
 }
 
 /// A plan or an evaluation with the rows of its lists as numbers alone. Reasons why rows are

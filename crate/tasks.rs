@@ -18,6 +18,7 @@ use crate::tokenizer::Tokenizer;
 pub mod classification;
 pub mod detection;
 mod evaluation;
+mod measured;
 pub mod multi_label;
 pub mod question_answering;
 pub mod regression;
@@ -25,6 +26,7 @@ pub mod tagging;
 mod texts;
 
 pub use evaluation::{Evaluation, Metric};
+pub use measured::Measured;
 use question_answering::{QaWindow, Windowing};
 use tagging::TagWindow;
 

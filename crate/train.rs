@@ -19,7 +19,7 @@ mod state;
 mod trainer;
 
 pub use state::Exact;
-pub use trainer::{Job, Progress, StepLoss, StepStats, Trainer, Verdict, mean};
+pub use trainer::{EvaluationStats, Job, Progress, StepLoss, StepStats, Trainer, Verdict, mean};
 
 /// The settings of a fine-tuning run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use crate::predict;
 use crate::query::{Asked, Details, Input, Query};
 use crate::self_test::{SelfTest, self_test};
 use crate::tasks::detection::Detection;
-use crate::tasks::{Evaluation, Examples, Known, architecture, check_pairs, kind_of};
+use crate::tasks::{Examples, Known, Measured, architecture, check_pairs, kind_of};
 use crate::tokenizer::{Tokenizer, Truncation};
 use crate::train::{Progress, Trainer};
 
@@ -153,12 +153,10 @@ impl Session {
     pub async fn advance(&mut self) -> std::result::Result<JsValue, JsValue> {
         let Some((trainer, config)) = &mut self.run else { return Err(no_run()) };
         let progress = trainer.advance().await.map_err(to_js)?;
-        let mut event = json!(progress);
-        if let Progress::Evaluation { evaluation, .. } = &progress {
-            config.no_answer_threshold = evaluation.no_answer_threshold();
-            name_score(&mut event, evaluation);
+        if let Progress::Evaluation(stats) = &progress {
+            config.no_answer_threshold = stats.measured.evaluation.no_answer_threshold();
         }
-        answer(&event)
+        answer(&progress)
     }
 
     /// Scores the fine-tuned model on labelled rows.
@@ -283,10 +281,9 @@ impl Session {
         let (features, batch_size) = (&encoded.features, settings.config.batch_size);
         let logits = predict::logits(&model, features, batch_size, length, &self.device).await?;
         let evaluation = examples.evaluate(&encoded, &logits);
-        let mut result = json!(evaluation);
-        result["task"] = json!(kind);
-        name_score(&mut result, &evaluation);
-        Ok(result)
+        let mut line = json!(Measured::new(kind, evaluation, None));
+        line["skipped"] = json!(examples.skipped().len());
+        Ok(line)
     }
 
     async fn predictions(&self, inputs: JsValue, options: JsValue) -> Result<Vec<Value>> {
@@ -399,13 +396,6 @@ fn details(options: JsValue) -> Result<Details> {
     let logits = options.get("logits").and_then(Value::as_bool) == Some(true);
     let top_k = options.get("topK").and_then(Value::as_u64).unwrap_or(5) as usize;
     Ok(Details { logits, top_k })
-}
-
-/// The one number that runs are compared by, under names that every task has.
-fn name_score(object: &mut Value, evaluation: &Evaluation) {
-    let (metric, score) = evaluation.score();
-    object["metric"] = json!(metric);
-    object["score"] = json!(score);
 }
 
 fn open(files: ModelFiles, device: &Device) -> Result<Opened> {

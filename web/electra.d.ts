@@ -285,15 +285,22 @@ export interface Evaluations {
 
 export interface Score {
   metric: 'accuracy' | 'micro_f1' | 'pearson' | 'f1'
-  /** The metric's value: the one number that runs are compared by. Higher is better; 1 is perfect. */
+  /** The metric's value: the one number that runs are compared by. Higher is better; 1 is perfect; 0 where it is not defined. */
   score: number
+  /** Was every example given the same label, though they have several? */
+  is_collapsed: boolean
+  /** Every metric of the task as a share, null where it is not defined. */
+  metrics: Record<string, number | null>
 }
 
-/** What `evaluate` gives; `task` tells which numbers there are. */
-export type Evaluation = { [T in Task]: Evaluations[T] & Score & { task: T } }[Task]
+/** How a model does; `task` tells which numbers there are. The command line prints the same. */
+export type Measured = { [T in Task]: Evaluations[T] & Score & { task: T } }[Task]
+
+/** What `evaluate` gives; `skipped` counts the rows that could not be used. */
+export type Evaluation = Measured & { skipped: number }
 
 /** An evaluation during training. */
-export type EvaluationAt = { [T in Task]: Score & { task: T; step: number; epoch: number; evaluation: Evaluations[T] } }[Task]
+export type EvaluationAt = Measured & { step: number; epoch: number }
 
 export interface FinetuneOptions extends ColumnOptions {
   /** What the file looks like, where it is clear. */

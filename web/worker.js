@@ -208,10 +208,7 @@ function tell(id, { history }, { milliseconds = 0, ...progress }) {
     history.losses.push(...progress.losses)
     progress.milliseconds = milliseconds
   }
-  if (event === 'evaluation') {
-    progress.task = history.plan.task
-    history.evaluations.push({ task: history.plan.task, ...rest })
-  }
+  if (event === 'evaluation') history.evaluations.push(rest)
   emit(id, progress)
 }
 

@@ -9,7 +9,7 @@ use electra::dataset::glue::Split;
 use electra::error::{Error, Result};
 use electra::finetune::check_vocabulary;
 use electra::tasks::question_answering::Windowing;
-use electra::tasks::{Examples, Known, Reading, check_pairs, kind_of};
+use electra::tasks::{Examples, Known, Measured, Reading, check_pairs, kind_of};
 use electra::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
@@ -183,16 +183,15 @@ fn measure(network: &Network, named: Option<&Named>, set: &Set) -> Result<(Value
     let (encoded, logits) = network.run(examples)?;
     let mut rows = examples.predictions(&encoded, &logits, &network.config);
     let evaluation = examples.evaluate(&encoded, &logits);
-    let mut line = json!(evaluation);
-    line["task"] = json!(examples.kind());
+    let mut line = match (named, split) {
+        (Some(named), Some(split)) => {
+            let split = named.split_name(*split);
+            rows.iter_mut().for_each(|row| row["split"] = json!(split));
+            named.measured(split, evaluation)
+        }
+        _ => json!(Measured::new(examples.kind(), evaluation, None)),
+    };
     line["skipped"] = json!(examples.skipped().len());
-    if let (Some(named), Some(split)) = (named, split) {
-        let split = json!(named.split_name(*split));
-        rows.iter_mut().for_each(|row| row["split"] = split.clone());
-        line["benchmark"] = json!(named.title());
-        line["split"] = split;
-        line["metrics"] = named.measured(&evaluation);
-    }
     Ok((line, rows))
 }
 

@@ -12,9 +12,9 @@ use electra::dataset::Kind;
 use electra::error::{Error, Result};
 use electra::finetune::{FinetuneOptions, SharedRun, TaskFiles, TrainPlan, start_shared};
 use electra::report::{Run as Report, report_html, report_json};
-use electra::tasks::{Evaluation, Metric, Reading, architecture};
+use electra::tasks::{Measured, Reading, architecture};
 use electra::tokenizer::Tokenizer;
-use electra::train::{Exact, FinetuneConfig, Freeze, Progress, StepStats, mean};
+use electra::train::{EvaluationStats, Exact, FinetuneConfig, Freeze, Progress, StepStats, mean};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -664,7 +664,6 @@ impl Setup<'_> {
         let bar = progress_bar(run.plans[0].steps, template);
         bar.set_position(run.trainer.step() as u64);
         bar.reset_eta();
-        let metric = self.args.usual.metric;
         let (mut tokens, started, mut saved) = (0, Instant::now(), Instant::now());
         loop {
             if self.stop.load(Ordering::Relaxed) {
@@ -684,17 +683,14 @@ impl Setup<'_> {
                     save |= every.is_some_and(|every| stats.step.is_multiple_of(every));
                 }
                 Progress::Evaluating { .. } => {}
-                Progress::Evaluation { step, epoch, job, evaluation } => {
-                    let task = &self.tasks[job.unwrap_or(0)];
-                    let words = bar.is_hidden().then_some(&evaluation);
-                    report(words, metric, &self.prefix(task, ": "), step);
-                    let mut line = json!(evaluation);
-                    line["event"] = json!("evaluation");
-                    if let Some(name) = self.name(task) {
-                        line["name"] = json!(name);
+                Progress::Evaluation(ref stats) => {
+                    // Where there is no bar, an evaluation is the sign of life.
+                    if bar.is_hidden() {
+                        let task = &self.tasks[stats.job.unwrap_or(0)];
+                        say_score(stats, &self.prefix(task, ": "));
                     }
-                    line["step"] = json!(step);
-                    line["epoch"] = json!(epoch);
+                    let mut line = json!(progress);
+                    several::name_tasks(&mut line, &self.tasks);
                     so_far.say(&line)?;
                     bar.suspend(|| try_print_line(&tag.mark(line)))?;
                 }
@@ -723,11 +719,8 @@ fn show(bar: &indicatif::ProgressBar, stats: &StepStats, rate: f64) {
     }
 }
 
-/// Where there is no bar, an evaluation is the sign of life.
-fn report(evaluation: Option<&Evaluation>, metric: Option<Metric>, name: &str, step: usize) {
-    if let Some(evaluation) = evaluation {
-        let (metric, score) = evaluation.score_by(metric);
-        let loss = evaluation.loss().map_or(String::new(), |loss| format!(", loss {loss:.4}"));
-        say(format_args!("step {step}: {name}{metric} {score:.4}{loss}"));
-    }
+fn say_score(EvaluationStats { step, measured, .. }: &EvaluationStats, name: &str) {
+    let Measured { metric, score, evaluation, .. } = measured;
+    let loss = evaluation.loss().map_or(String::new(), |loss| format!(", loss {loss:.4}"));
+    say(format_args!("step {step}: {name}{metric} {score:.4}{loss}"));
 }

@@ -15,7 +15,7 @@ use electra::heads::{Electra, class_names};
 use electra::metrics::is_entity_scheme;
 use electra::predict::Scorer;
 use electra::tasks::question_answering::Windowing;
-use electra::tasks::{Encoded, Evaluation, Examples, Known, Metric, Reading};
+use electra::tasks::{Encoded, Evaluation, Examples, Known, Measured, Metric, Reading};
 use electra::tokenizer::Tokenizer;
 use electra::train::FinetuneConfig;
 use serde::Deserialize;
@@ -114,10 +114,18 @@ impl Named {
         names.iter().filter_map(|name| Metric::named(name)).collect()
     }
 
-    /// These metrics of an evaluation; null where one is not defined.
-    pub fn measured(&self, evaluation: &Evaluation) -> Value {
-        let value = |metric: Metric| (metric.name().to_string(), json!(evaluation.metric(metric)));
-        Value::Object(self.metrics().into_iter().map(value).collect())
+    /// The line of a labelled file; of the metrics it has those of the task alone.
+    pub fn measured(&self, split: &str, evaluation: Evaluation) -> Value {
+        let metrics = self.metrics();
+        let measured = Measured::new(self.kind(), evaluation, metrics.first().copied());
+        let own =
+            |metric: Metric| (metric.name().to_string(), measured.metrics[metric.name()].clone());
+        let own: Map<String, Value> = metrics.into_iter().map(own).collect();
+        let mut line = json!(measured);
+        line["benchmark"] = json!(self.title());
+        line["split"] = json!(split);
+        line["metrics"] = json!(own);
+        line
     }
 
     fn epochs_and_length(&self) -> (f64, usize) {
@@ -492,14 +500,11 @@ impl NamedRun {
         for part in eval {
             let examples = named.read(part, reading, &known)?;
             let (encoded, logits) = network.run(&examples)?;
-            let evaluation = examples.evaluate(&encoded, &logits);
-            let (split, metrics) = (named.split_name(part.split), named.measured(&evaluation));
-            say(format_args!("{split}: {metrics}"));
-            done["metrics"][split] = metrics.clone();
-            let mut line = json!(evaluation);
+            let split = named.split_name(part.split);
+            let mut line = named.measured(split, examples.evaluate(&encoded, &logits));
             line["event"] = json!("split");
-            line["split"] = json!(split);
-            line["metrics"] = metrics;
+            say(format_args!("{split}: {}", line["metrics"]));
+            done["metrics"][split] = line["metrics"].clone();
             try_print_line(&line)?;
         }
         let files = named.submission(&network, eval, tests, reading)?;

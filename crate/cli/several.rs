@@ -78,8 +78,11 @@ fn names(files: &[PathBuf]) -> Vec<String> {
 pub fn name_tasks(line: &mut Value, tasks: &[Task]) {
     let Some(fields) = line.as_object_mut() else { return };
     let name = |number: &Value| json!(tasks[number.as_u64().unwrap_or(0) as usize].name);
-    if let Some(Value::Array(numbers)) = fields.shift_remove("tasks") {
+    if let Some(Value::Array(numbers)) = fields.shift_remove("jobs") {
         fields.insert("names".into(), numbers.iter().map(name).collect());
+    }
+    if let Some(number) = fields.shift_remove("job") {
+        fields.insert("name".into(), name(&number));
     }
 }
 
@@ -106,8 +109,11 @@ mod tests {
         let source = || Source { name: String::new(), bytes: Vec::new() };
         let task = |name: &str| Task { name: name.into(), kind: None, train: source(), eval: None };
         let tasks = [task("a"), task("b")];
-        let mut line = json!({"step": 1, "tasks": [1, 0, 1]});
+        let mut line = json!({"step": 1, "jobs": [1, 0, 1]});
         name_tasks(&mut line, &tasks);
+        let mut evaluation = json!({"task": "tagging", "job": 1});
+        name_tasks(&mut evaluation, &tasks);
+        assert_eq!(evaluation, json!({"task": "tagging", "name": "b"}));
         assert_eq!(line, json!({"step": 1, "names": ["b", "a", "b"]}));
         let lines = [json!({"name": "a"}), json!({"name": "b"}), line.clone()];
         assert_eq!(of_task(&lines, "b"), [lines[1].clone(), line]);

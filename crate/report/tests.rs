@@ -5,6 +5,8 @@ use super::*;
 fn evaluation(step: usize, accuracy: f64, trial: Option<u64>) -> Value {
     let mut line = json!({
         "event": "evaluation", "step": step, "epoch": 1.0, "loss": 1.0, "accuracy": accuracy,
+        "metric": "accuracy", "score": accuracy, "metrics": {"accuracy": accuracy},
+        "is_collapsed": accuracy < 0.4,
         "labels": ["a", "b"], "confusion_matrix": [[2, 1], [0, 1]],
         "worst": [{"row": 7, "text": "a secret", "label": "a", "predicted": "b", "score": 0.1}],
     });
@@ -91,31 +93,23 @@ fn trials_are_told_apart_and_steps_are_those_of_the_kept_one() {
 }
 
 #[test]
-fn every_metric_is_found_where_its_task_keeps_it() {
-    let squad1 = json!({"exact": 20.0, "f1": 30.0, "total": 5});
-    let squad2 = json!({"all": squad1, "best_exact": 40.0, "best_f1": 50.0});
-    assert_eq!([score(&squad1, "f1"), score(&squad2, "f1")], [Some(0.3), Some(0.5)]);
-    let entities = json!({"tags": {"accuracy": 0.9}, "entities": {"micro": {"f1": 0.7}}});
-    assert_eq!([score(&entities, "f1"), score(&entities, "accuracy")], [Some(0.7), Some(0.9)]);
-    let plain = json!({"tags": {"accuracy": 0.9}, "entities": null});
-    let several = json!({"micro": {"f1": 0.6}});
-    let number = json!({"pearson": null, "mse": 1.0});
-    for (evaluation, metric) in [
-        (&squad2, "f1"),
-        (&entities, "f1"),
-        (&plain, "accuracy"),
-        (&several, "micro_f1"),
-        (&number, "pearson"),
-    ] {
-        assert_eq!(usual_metric(evaluation), metric, "{evaluation}");
-    }
-    assert_eq!(score(&number, "pearson"), None);
+fn a_line_says_its_score_and_whether_it_is_one() {
+    let report = report_json(&of_accuracies(&[0.5, 0.3], Value::Null));
+    assert_eq!((&report["metric"], &report["score"]), (&json!("accuracy"), &json!(0.3)));
+    assert_eq!(report["collapsed"], true);
+    let mut run = of_accuracies(&[0.5], Value::Null);
+    (run.lines[0]["metrics"]["accuracy"], run.lines[0]["score"]) = (Value::Null, json!(0.0));
+    let report = report_json(&run);
+    assert_eq!((&report["score"], &report["collapsed"]), (&Value::Null, &json!(false)));
+    assert!(report_html(&run).contains("not defined here"));
 }
 
 #[test]
 fn every_task_shows_its_own() {
-    let page = |task: &str, metric: &str, mut evaluation: Value| {
+    let page = |task: &str, metric: &str, score: f64, mut evaluation: Value| {
         evaluation["event"] = json!("evaluation");
+        evaluation["metric"] = json!(metric);
+        evaluation["metrics"] = json!({metric: score});
         let plan = json!({"event": "plan", "task": task, "majority_accuracy": null});
         let done = json!({"event": "done", "metric": metric});
         let lines = vec![plan, evaluation, done];
@@ -137,12 +131,12 @@ fn every_task_shows_its_own() {
     let table = "<td>40.0 %</td><td>60.0 %</td><td>48.0 %</td>";
     for (html, marks) in [
         (
-            page("classification", "accuracy", classes.clone()),
+            page("classification", "accuracy", 0.75, classes.clone()),
             &["Classification: accuracy 75.0 %", "3 of 4 are on the diagonal", "heat right", table]
                 [..],
         ),
         (
-            page("tagging", "f1", tags),
+            page("tagging", "f1", 0.48, tags),
             &[
                 "Tagging: F1 48.0 %",
                 "Entities: precision",
@@ -151,7 +145,7 @@ fn every_task_shows_its_own() {
             ],
         ),
         (
-            page("multi-label", "micro_f1", several),
+            page("multi-label", "micro_f1", 0.48, several),
             &[
                 "Multi-label classification: micro F1 48.0 %",
                 "all (micro)",
@@ -160,7 +154,7 @@ fn every_task_shows_its_own() {
             ],
         ),
         (
-            page("regression", "pearson", numbers),
+            page("regression", "pearson", 0.5, numbers),
             &[
                 "Regression: Pearson correlation 0.5",
                 "<title id=\"scatter-title\">",
@@ -168,7 +162,7 @@ fn every_task_shows_its_own() {
             ],
         ),
         (
-            page("question-answering", "f1", answers),
+            page("question-answering", "f1", 0.35, answers),
             &[
                 "answering: F1 35.0 %",
                 "With an answer",
@@ -181,16 +175,6 @@ fn every_task_shows_its_own() {
             assert!(html.contains(mark), "{mark}: {html}");
         }
     }
-}
-
-#[test]
-fn one_label_for_all_is_noticed() {
-    let with = |matrix: Value| is_collapsed(&json!({"tags": {"confusion_matrix": matrix}}));
-    assert!(with(json!([[0, 3], [0, 5]])));
-    assert!(!with(json!([[1, 2], [0, 5]])));
-    // There is nothing else to say.
-    assert!(!with(json!([[0, 0], [0, 5]])));
-    assert!(!with(json!([[5]])) && !with(json!([])) && !with(Value::Null));
 }
 
 #[test]
@@ -210,6 +194,7 @@ fn any_field_may_be_missing_or_of_another_kind() {
          "majority_accuracy": 0.5},
         {"step": 1, "learning_rate": 0.1, "losses": [{"step": 1, "loss": 0.5, "grad_norm": 1.0}]},
         {"event": "evaluation", "step": 1, "epoch": 1.0, "trial": 1, "seed": 0, "loss": 0.1,
+         "metric": "accuracy", "score": 0.5, "metrics": {"accuracy": 0.5}, "is_collapsed": false,
          "tags": {"accuracy": 0.5, "labels": ["a"], "confusion_matrix": [[1]],
                   "per_class": [{"label": "a", "f1": 0.5}]},
          "entities": {"micro": {"f1": 0.5}, "per_type": [{"label": "a"}]},

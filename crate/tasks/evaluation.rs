@@ -23,7 +23,7 @@ pub enum Metric {
 
 impl Metric {
     #[rustfmt::skip]
-    const ALL: [Metric; 8] = [
+    pub(super) const ALL: [Metric; 8] = [
         Metric::Accuracy, Metric::F1, Metric::MicroF1, Metric::MacroF1, Metric::Mcc,
         Metric::Pearson, Metric::Spearman, Metric::Exact,
     ];

@@ -489,9 +489,10 @@ fn the_best_of_several_tasks_is_that_of_their_mean() {
     let mut kept = Vec::new();
     loop {
         match block_on(trainer.advance()).unwrap() {
-            Progress::Evaluation { evaluation, job, .. } => {
+            Progress::Evaluation(EvaluationStats { job, measured, .. }) => {
                 assert_eq!(job, Some(round.len()));
-                round.push(evaluation.score().1);
+                assert_eq!(measured.task, plan.kinds[round.len()]);
+                round.push(measured.evaluation.score().1);
             }
             Progress::Done { .. } => break,
             _ => {}

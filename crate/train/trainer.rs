@@ -20,29 +20,16 @@ use crate::optim::Optimizer;
 use crate::predict::Scorer;
 use crate::seed::stream;
 use crate::shards::{self, examples_at_once};
-use crate::tasks::{self, Encoded, Evaluation, Examples, Metric};
+use crate::tasks::{self, Encoded, Examples, Measured};
 
 /// What one call of [`Trainer::advance`] did.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum Progress {
     Step(StepStats),
-    Evaluating {
-        done: usize,
-        total: usize,
-    },
-    Evaluation {
-        step: usize,
-        epoch: f64,
-        /// Whose, where there are several.
-        #[serde(rename = "task", skip_serializing_if = "Option::is_none")]
-        job: Option<usize>,
-        evaluation: Evaluation,
-    },
-    Done {
-        step: usize,
-        steps: usize,
-    },
+    Evaluating { done: usize, total: usize },
+    Evaluation(EvaluationStats),
+    Done { step: usize, steps: usize },
 }
 
 /// One update.
@@ -58,7 +45,7 @@ pub struct StepStats {
     /// Tokens seen in this update, without padding.
     pub tokens: usize,
     /// The task of each batch, where there are several.
-    #[serde(rename = "tasks", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub jobs: Vec<usize>,
     /// What was read back since the last time; empty between two read-backs.
     pub losses: Vec<StepLoss>,
@@ -70,6 +57,19 @@ pub struct StepLoss {
     pub loss: f32,
     /// Before the clip.
     pub grad_norm: f32,
+}
+
+/// An evaluation of one task that is done.
+#[derive(Debug, Clone, Serialize)]
+pub struct EvaluationStats {
+    /// Updates done.
+    pub step: usize,
+    pub epoch: f64,
+    /// The number of the task, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<usize>,
+    #[serde(flatten)]
+    pub measured: Measured,
 }
 
 /// What an evaluation comes to.
@@ -85,14 +85,13 @@ pub struct Verdict {
     pub no_answer_threshold: Option<f64>,
 }
 
-impl Verdict {
-    fn of(evaluation: &Evaluation, metric: Option<Metric>) -> Self {
-        let (metric, score) = evaluation.score_by(metric);
+impl From<&Measured> for Verdict {
+    fn from(measured: &Measured) -> Self {
         Verdict {
-            metric: metric.to_string(),
-            score,
-            is_collapsed: evaluation.is_collapsed(),
-            no_answer_threshold: evaluation.no_answer_threshold(),
+            metric: measured.metric.to_string(),
+            score: measured.score,
+            is_collapsed: measured.is_collapsed,
+            no_answer_threshold: measured.evaluation.no_answer_threshold(),
         }
     }
 }
@@ -349,7 +348,8 @@ impl Trainer {
             return Ok(Progress::Evaluating { done, total });
         }
         let evaluation = job.eval.evaluate(&job.encoded, &scorer.finish());
-        self.round.push(Verdict::of(&evaluation, self.config.metric));
+        let measured = Measured::new(job.eval.kind(), evaluation, self.config.metric);
+        self.round.push(Verdict::from(&measured));
         let step = self.optimizer.step;
         if self.round.len() == self.jobs.len() {
             self.evaluated_at = Some(step);
@@ -357,7 +357,7 @@ impl Trainer {
             self.compare();
         }
         let job = self.several().then_some(number);
-        Ok(Progress::Evaluation { step, epoch: self.epoch(), job, evaluation })
+        Ok(Progress::Evaluation(EvaluationStats { step, epoch: self.epoch(), job, measured }))
     }
 
     /// Notes whether the evaluation is the best one, and ends the run where none was for too long.

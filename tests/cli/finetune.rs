@@ -32,6 +32,32 @@ fn a_run_prints_its_plan_its_evaluations_and_its_end() {
     assert_eq!(lines[3]["accuracy"], lines[2]["accuracy"]);
 }
 
+/// What the run says of the model, `evaluate` says of it, too, and the report.
+#[test]
+fn an_evaluation_says_what_it_is_judged_by() {
+    let work = Workplace::with_model_and_data();
+    let lines = finetune(&work, "--train data.csv --eval data.csv");
+    let last = &lines[lines.len() - 2];
+    let evaluated = work.ok("evaluate --model out --data data.csv --device cpu").swap_remove(0);
+    for line in [last, &evaluated] {
+        assert_eq!(
+            (&line["task"], &line["metric"]),
+            (&json!("classification"), &json!("accuracy"))
+        );
+        assert_eq!(line["score"], line["accuracy"]);
+        assert!(line["is_collapsed"].is_boolean() && line["metrics"]["mcc"] == line["mcc"]);
+    }
+    let added = |line: &Value, names: &[&str]| {
+        let mut fields = line.as_object().unwrap().clone();
+        names.iter().for_each(|name| assert!(fields.remove(*name).is_some(), "{name}: {line}"));
+        fields.keys().cloned().collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(added(last, &["event", "step", "epoch"]), added(&evaluated, &["skipped"]));
+    let report: Value = serde_json::from_slice(&work.read("out/report.json")).unwrap();
+    assert_eq!(report["score"], last["score"]);
+    assert_eq!(report["collapsed"], last["is_collapsed"]);
+}
+
 #[test]
 fn the_output_is_a_whole_model_folder_and_a_log() {
     let work = Workplace::with_model_and_data();

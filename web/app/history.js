@@ -77,11 +77,13 @@ function mountClear(clear) {
  */
 export function entryOf({ started, title, sample, link, settings, plan, phase, step, seconds, losses, evaluations }, { model, device }) {
   const last = evaluations.at(-1)
+  // The entry says these itself.
+  const numbers = { ...last, step: null, epoch: null, score: null, metrics: null }
   return {
     id: started.toISOString(), title, sample: sample ?? null, link: link ?? null, task: plan.task, phase, model,
     device: { kind: device.kind, name: device.name }, settings, train_rows: plan.train_rows, eval_rows: plan.eval_rows, step, steps: plan.steps,
     seconds: Math.round(seconds * 10) / 10, metric: last?.metric ?? null, score: last?.score ?? null,
-    scores: evaluations.map(({ step, score }) => [step, score]), losses, evaluation: last ? numbersOf(last.evaluation) : {},
+    scores: evaluations.map(({ step, score }) => [step, score]), losses, evaluation: numbersOf(numbers),
   }
 }
 

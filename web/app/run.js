@@ -146,11 +146,11 @@ function note(state, { step, steps, losses, tokens, milliseconds: time }) {
   if (state.recent.length > RECENT) state.recent.shift()
 }
 
-function noteEvaluation(state, { step, metric, score, evaluation }) {
+function noteEvaluation(state, evaluation) {
   state.evaluating = null
-  state.evaluations.push({ step, metric, score, evaluation })
+  state.evaluations.push(evaluation)
   showScore(state)
-  if (step > 0) showResults(state.plan.task, evaluation)
+  if (evaluation.step > 0) showResults(evaluation.task, evaluation)
 }
 
 // ---- the run in words and numbers
@@ -180,7 +180,7 @@ function showScore({ evaluations, plan }) {
   const { short } = METRICS[latest.metric]
   say('score-before', short(first.score))
   if (evaluations.length > 1) say('score-after', short(latest.score))
-  say('score-line', meaningOf(latest.metric, plan, latest.evaluation))
+  say('score-line', meaningOf(latest, plan))
 }
 
 function showPhase(state) {
@@ -291,7 +291,7 @@ function showNumbers({ losses, evaluations }) {
   const steps = new Map(losses.flatMap(([step, loss], index) => index % every === every - 1 || index === losses.length - 1 ? [[step, [decimal(loss), decimal(smooth[index][1])]]] : []))
   const { name, fine } = METRICS[evaluations[0]?.metric ?? 'accuracy']
   // Answers have no loss: a window is not a question.
-  const tests = new Map(evaluations.map(({ step, score, evaluation: { loss } }) => [step, [fine(score), loss === undefined ? '–' : decimal(loss)]]))
+  const tests = new Map(evaluations.map(({ step, score, loss }) => [step, [fine(score), loss === undefined ? '–' : decimal(loss)]]))
   const all = [...new Set([...steps.keys(), ...tests.keys()])].sort((a, b) => a - b)
   const rows = all.map(step => [count(step), ...(steps.get(step) ?? ['', '']), ...(tests.get(step) ?? ['', ''])])
   at('numbers-table').replaceChildren(table('Loss and score by step', ['Step', 'Loss', 'smoothed', `${name}, held out`, 'Loss, held out'], rows, 'numeric'))

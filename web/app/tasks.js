@@ -47,7 +47,7 @@ export function foundLine({ task, rows, labels, range }) {
 }
 
 /** What a score means, and what it would be without learning. */
-export function meaningOf(metric, { task, eval_rows: rows, labels, majority_accuracy: majority }, evaluation) {
+export function meaningOf({ metric, metrics }, { task, eval_rows: rows, labels, majority_accuracy: majority }) {
   const held = `${plural(rows, TASKS[task].row)} that it never learns from`
   const common = labels.length ? labels.reduce((most, label) => label.count > most.count ? label : most).label : ''
   const always = majority === null || metric !== 'accuracy' ? '' : ` Always answering “${common}” gives ${percent(majority)}.`
@@ -58,13 +58,8 @@ export function meaningOf(metric, { task, eval_rows: rows, labels, majority_accu
     case 'tagging': return metric === 'accuracy'
       ? `of the words in ${held}, given the right tag.${always}`
       : `F1 of entities, in ${held}. One counts when its type and both its ends are right.`
-    default: return `F1: the words its answers share with the right ones, in ${held}. ${percentFine(exactOf(evaluation))} are answered to the letter.`
+    default: return `F1: the words its answers share with the right ones, in ${held}. ${percentFine(metrics.exact)} are answered to the letter.`
   }
-}
-
-/** The share of questions answered exactly; the scripts of SQuAD give percents. */
-function exactOf(evaluation) {
-  return (evaluation.best_exact ?? evaluation.exact) / 100
 }
 
 /** What a model that was fine-tuned elsewhere can do. */
