@@ -179,31 +179,6 @@ impl ElectraConfig {
         text
     }
 
-    /// A preset by name: `tiny` (what the page bundles), `small`, `base`, `large` (paper, table 6).
-    pub fn preset(name: &str) -> Result<Self> {
-        let sized = |layers, hidden, embedding, heads, vocab_size| ElectraConfig {
-            vocab_size,
-            embedding_size: embedding,
-            hidden_size: hidden,
-            num_hidden_layers: layers,
-            num_attention_heads: heads,
-            intermediate_size: 4 * hidden,
-            ..ElectraConfig::default()
-        };
-        Ok(match name {
-            "tiny" => sized(4, 128, 64, 2, 8000),
-            "small" => sized(12, 256, 128, 4, 30522),
-            "base" => sized(12, 768, 768, 12, 30522),
-            "large" => sized(24, 1024, 1024, 16, 30522),
-            _ => {
-                let problem = format!("no preset is called {name:?}");
-                return Err(
-                    Error::new("--preset", problem).fix("There are tiny, small, base and large.")
-                );
-            }
-        })
-    }
-
     /// The class labels in the order of the logits, if the file names any and all of them.
     pub fn labels(&self) -> Option<Vec<String>> {
         let map = self.id2label.as_ref()?;

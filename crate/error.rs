@@ -35,6 +35,13 @@ pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
     quoted.join(", ")
 }
 
+/// The name that a wrong one is nearest to; `None` where there is none at all.
+pub fn nearest<'a, T: AsRef<str>>(wrong: &str, names: &'a [T]) -> Option<&'a str> {
+    let likeness = |name: &&str| strsim::jaro_winkler(name, wrong);
+    let names = names.iter().map(AsRef::as_ref);
+    names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+}
+
 /// The text in quotes, cut where it is long.
 pub fn excerpt(text: &str) -> String {
     match text.char_indices().nth(60) {

@@ -3,12 +3,12 @@
 
 use burn::tensor::Device;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::checkpoint::{self, ModelFiles};
 use crate::config::{ElectraConfig, QaHead};
 use crate::dataset::{ColumnChoice, Kind, Problem, are_same, detect};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, listed, nearest};
 use crate::heads::{Electra, num_labels};
 use crate::seed::stream;
 use crate::tasks::{Encoded, Examples, Known, Reading, architecture, check_pairs, kind_of};
@@ -92,10 +92,21 @@ impl FinetuneOptions {
             label: text("labelColumn")?,
         };
         let label_columns = label_columns.map_err(wrong)?.unwrap_or_default();
+        check_names(&options)?;
         let config = serde_json::from_value(Value::Object(options)).map_err(wrong)?;
         let reading = Reading { columns, label_columns, ..Reading::default() };
         Ok(FinetuneOptions { task, reading, config })
     }
+}
+
+/// The names of settings are those of [`FinetuneConfig`]: no other list is to be kept.
+fn check_names(settings: &Map<String, Value>) -> Result<()> {
+    let known = serde_json::to_value(FinetuneConfig::default()).expect("plain data");
+    let known: Vec<&String> = known.as_object().expect("a struct").keys().collect();
+    let Some(wrong) = settings.keys().find(|name| !known.contains(name)) else { return Ok(()) };
+    let near = nearest(wrong, &known).unwrap_or_default();
+    Err(Error::new(format!("option {wrong:?}"), "there is no such option")
+        .fix(format!("Did you mean {near}? The options are {}.", listed(&known))))
 }
 
 /// A file that was read: its name and what it holds.
@@ -412,4 +423,22 @@ fn majority(kind: Kind, train: &[LabelCount], eval: &[LabelCount]) -> Option<f64
     let most = (0..train.len()).max_by_key(|i| train[*i].count).filter(|_| one_each)?;
     let all: usize = eval.iter().map(|label| label.count).sum();
     Some(eval[most].count as f64 / all.max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_known_by_the_names_of_the_config() {
+        let options = json!({"labelColumn": "stars", "metric": "accuracy", "learningRate": 1e-3});
+        assert_eq!(FinetuneOptions::from_json(options).unwrap().config.learning_rate, 1e-3);
+        let error = FinetuneOptions::from_json(json!({"learning_rate": 1e-3})).unwrap_err();
+        assert_eq!(error.to_string().lines().next(), Some(WRONG));
+        assert!(error.remedy.starts_with("Did you mean learningRate?"), "{error}");
+    }
+
+    const WRONG: &str = "option \"learning_rate\": there is no such option";
 }

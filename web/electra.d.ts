@@ -341,6 +341,8 @@ export interface FinetuneOptions extends ColumnOptions {
   evalEvery?: number
   /** Keeps the weights of the best evaluation instead of the last. */
   keepBest?: boolean
+  /** What evaluations are compared by; the usual one of the task where absent. */
+  metric?: 'accuracy' | 'f1' | 'micro_f1' | 'macro_f1' | 'mcc' | 'pearson' | 'spearman' | 'exact'
   /** Ends after so many evaluations in a row without a better score. */
   patience?: number
   /** Steps between two readings of the loss. */

@@ -11,11 +11,6 @@ import { describeSource, fetchOrExplain } from './source.js'
 
 const WORKER = new URL('./worker.js', import.meta.url).href
 const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn', 'labelColumns']
-const SETTINGS = [
-  'task', ...COLUMNS, 'epochs', 'batchSize', 'accumulate', 'learningRate', 'maxSeqLength', 'docStride', 'maxQueryLength', 'qaHead', 'doublePairs', 'seed',
-  'warmup', 'schedule', 'weightDecay', 'layerwiseDecay', 'layerwiseGap', 'biasCorrection', 'dropout', 'freeze', 'evalFraction', 'evalEvery',
-  'keepBest', 'patience', 'readEvery',
-]
 // The listeners of `finetune` and the events that they hear.
 const LISTENERS = {
   onPlan: 'plan', onStep: 'step', onEvaluating: 'evaluating', onEvaluation: 'evaluation', onCheckpoint: 'checkpoint', onUnsaved: 'unsaved',
@@ -167,8 +162,9 @@ export class Model {
    */
   async finetune({ train, eval: held, resume = false, signal, checkpointEvery, title, about, ...options } = {}) {
     if (this.#running) throw fromMessage('finetune: a run is going on\n  Stop it first.')
+    // The engine knows its settings by name; those that it hears nothing of are checked here.
     const [settings, listeners] = partListeners(options)
-    checkNames(settings, [...SETTINGS, ...Object.keys(LISTENERS), 'train', 'eval', 'resume', 'signal', 'checkpointEvery', 'title', 'about'])
+    checkNames(listeners, Object.keys(LISTENERS))
     checkInterval(checkpointEvery)
     if (!resume && train === undefined) throw fromMessage('finetune: no training data\n  Give `train`: an array of objects, a File or an address.')
     this.#running = true
@@ -293,7 +289,7 @@ class Engine {
 
 /** The listeners among the options, and the rest. */
 function partListeners(options) {
-  const isListener = ([name]) => name in LISTENERS
+  const isListener = ([name]) => name.startsWith('on')
   const [listeners, settings] = [true, false].map(wanted => Object.fromEntries(Object.entries(options).filter(entry => isListener(entry) === wanted)))
   return [settings, listeners]
 }

@@ -30,7 +30,8 @@ use super::{DeviceArg, batch_size, print_line, within};
 #[derive(clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
-    /// tiny, small, base or large
+    /// A preset of pre-training: tiny, small, small-plus, base or large; always with the 30522 words
+    /// of the original
     #[arg(long, value_name = "P", default_value = "small")]
     preset: String,
     #[arg(long, default_value = "finetune", value_parser = ["infer", "finetune", "pretrain"])]
@@ -50,7 +51,8 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<()> {
-    let mut config = ElectraConfig::preset(&args.preset)?;
+    let preset = PretrainConfig::preset(&args.preset)?;
+    let mut config = preset.discriminator(ElectraConfig::default().vocab_size, 0);
     config.set_labels(&["0", "1"].map(String::from));
     let limit = config.max_position_embeddings;
     if args.seq > limit {
@@ -62,7 +64,7 @@ pub fn run(args: Args) -> Result<()> {
     let (mut times, flop) = match args.mode.as_str() {
         "infer" => (inference(&args, &config, &picked.device)?, passes),
         "finetune" => (finetune_steps(&args, &config, &picked.device)?, 3.0 * passes),
-        _ => pretrain_steps(&args, &picked.device)?,
+        _ => pretrain_steps(&args, preset, &config, &picked.device)?,
     };
     // Before the matrix product below adds to it.
     let peak = peak_memory();
@@ -137,16 +139,19 @@ fn inference(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Vec
 }
 
 /// The times of updates, and the operations of one.
-fn pretrain_steps(args: &Args, device: &Device) -> Result<(Vec<f64>, f64)> {
-    let batch_size = args.batch_size;
-    let config = PretrainConfig { batch_size, ..PretrainConfig::preset(&args.preset)? };
-    let vocab_size = ElectraConfig::default().vocab_size;
+fn pretrain_steps(
+    args: &Args,
+    preset: PretrainConfig,
+    sizes: &ElectraConfig,
+    device: &Device,
+) -> Result<(Vec<f64>, f64)> {
+    let (batch_size, vocab_size) = (args.batch_size, sizes.vocab_size);
+    let config = PretrainConfig { batch_size, ..preset };
     let special = SpecialIds { pad: 0, unk: 100, cls: 101, sep: 102, mask: 103 };
     let masking = Masking::new(config.mask_prob, false, args.seq);
     let autodiff = device.clone().autodiff();
     let mut network = Some(Pretraining::fresh(&config, vocab_size, device).train());
     let mut optimizer = Optimizer::new(config.optimizer());
-    let sizes = config.discriminator(vocab_size, 0);
     let times = time(args, |step| {
         let draw = |features: Features| {
             let drawn = masking.draw(
@@ -156,7 +161,7 @@ fn pretrain_steps(args: &Args, device: &Device) -> Result<(Vec<f64>, f64)> {
             );
             Masked { features, drawn }
         };
-        let examples: Vec<Masked> = examples(args, &sizes, step).into_iter().map(draw).collect();
+        let examples: Vec<Masked> = examples(args, sizes, step).into_iter().map(draw).collect();
         let totals = Totals::of(&examples, special);
         let parts = examples.chunks(examples_at_once(batch_size, args.seq, device)).enumerate();
         let batch = |(number, part): (usize, &[Masked])| {

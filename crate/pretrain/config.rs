@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::Init;
 use crate::config::{Activation, DiscriminatorObjective, ElectraConfig};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::optim::{OptimizerConfig, Schedule};
 
 /// What is learned.
@@ -278,7 +278,7 @@ impl PretrainConfig {
         };
         for (key, value) in fields {
             if !all.contains_key(&key) {
-                return Err(unknown_key(place, &key, all.keys()));
+                return Err(unknown_key(place, &key, &all));
             }
             let before = all.insert(key.clone(), value).expect("it is there");
             let one = Map::from_iter([(key.clone(), all[&key].clone())]);
@@ -493,11 +493,10 @@ impl PretrainConfig {
     }
 }
 
-fn unknown_key<'a>(place: &str, key: &str, known: impl Iterator<Item = &'a String>) -> Error {
-    let nearest =
-        known.max_by(|a, b| strsim::jaro_winkler(a, key).total_cmp(&strsim::jaro_winkler(b, key)));
+fn unknown_key(place: &str, key: &str, known: &Map<String, Value>) -> Error {
+    let known: Vec<_> = known.keys().collect();
     Error::new(place, format!("there is no setting {key:?}"))
-        .fix(format!("The nearest one is {:?}.", nearest.map_or("", String::as_str)))
+        .fix(format!("The nearest one is {:?}.", nearest(key, &known).unwrap_or_default()))
 }
 
 #[cfg(test)]
