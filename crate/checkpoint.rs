@@ -49,7 +49,14 @@ pub struct Loaded {
 /// # Errors
 /// A file is missing or damaged, or a tensor is missing, unused or mis-shaped.
 pub fn load(files: &ModelFiles, device: &Device) -> Result<Loaded> {
-    let config = read_config(files)?;
+    load_as(files, read_config(files)?, device)
+}
+
+/// The same with another config than the folder's.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_as(files: &ModelFiles, config: ElectraConfig, device: &Device) -> Result<Loaded> {
     let architecture = Architecture::of(&config)?;
     let mut weights = read_weights(files)?;
     let model = Electra::new(&config, architecture, device);

@@ -116,15 +116,6 @@ pub struct Source {
     pub bytes: Vec<u8>,
 }
 
-/// A run that is ready to go.
-#[derive(Debug)]
-pub struct Run {
-    pub trainer: Trainer,
-    pub plan: TrainPlan,
-    /// The model's config with the labels of the data.
-    pub config: ElectraConfig,
-}
-
 /// The files of one task.
 #[derive(Debug, Clone, Copy)]
 pub struct TaskFiles<'a> {
@@ -134,54 +125,26 @@ pub struct TaskFiles<'a> {
     pub eval: Option<&'a Source>,
 }
 
-/// A run of several tasks that share a body.
-#[derive(Debug)]
-pub struct SharedRun {
-    pub trainer: Trainer,
-    /// Of each task; steps are those of the whole run.
-    pub plans: Vec<TrainPlan>,
-    /// The model's config for each task, with the labels of its data.
-    pub configs: Vec<ElectraConfig>,
-}
-
-/// Prepares everything for fine-tuning.
+/// Prepares everything for fine-tuning on a task, or on several that share a body; all are read
+/// and trained with the same options. The plan of each comes with it, its steps those of the whole
+/// run.
 ///
 /// # Errors
 /// The data cannot be used, the model cannot be loaded, or a setting is out of range.
 pub fn start(
     files: &ModelFiles,
     tokenizer: &Tokenizer,
-    train: &Source,
-    eval: Option<&Source>,
-    options: &FinetuneOptions,
-    device: &Device,
-) -> Result<Run> {
-    let task = TaskFiles { kind: options.task, train, eval };
-    let mut run = start_shared(files, tokenizer, &[task], options, device)?;
-    let (plan, config) = (run.plans.swap_remove(0), run.configs.swap_remove(0));
-    Ok(Run { trainer: run.trainer, plan, config })
-}
-
-/// The same for several tasks that share a body; all are read and trained with the same options.
-///
-/// # Errors
-/// As [`start`].
-pub fn start_shared(
-    files: &ModelFiles,
-    tokenizer: &Tokenizer,
     tasks: &[TaskFiles],
     options: &FinetuneOptions,
     device: &Device,
-) -> Result<SharedRun> {
+) -> Result<(Trainer, Vec<TrainPlan>)> {
     let settings = &options.config;
     settings.check()?;
     check_length(settings.max_seq_length, &checkpoint::read_config(files)?)?;
-    let (mut models, mut jobs) = (Vec::new(), Vec::new());
-    let (mut plans, mut configs) = (Vec::new(), Vec::new());
+    let (mut models, mut jobs, mut plans) = (Vec::new(), Vec::new(), Vec::new());
     for (number, task) in tasks.iter().enumerate() {
         let Prepared { model, job, plan } =
             prepare(files, tokenizer, number, *task, options, device)?;
-        configs.push(job.config.clone());
         models.push(model);
         jobs.push(job);
         plans.push(plan);
@@ -191,8 +154,7 @@ pub fn start_shared(
         plan.steps = settings.steps(&windows);
         plan.steps_per_epoch = settings.steps_per_epoch(&windows);
     }
-    let trainer = Trainer::new(settings.clone(), models, jobs, device)?;
-    Ok(SharedRun { trainer, plans, configs })
+    Ok((Trainer::new(settings.clone(), models, jobs, device)?, plans))
 }
 
 /// One task of a run.
@@ -302,11 +264,9 @@ fn load(
     if !same {
         return checkpoint::load_body(files, config, architecture(kind), seed, device);
     }
-    let mut files = files.clone();
     // The same weights under the settings of this run.
     let config = ElectraConfig { architectures: before.architectures, ..config };
-    files.insert("config.json".into(), config.to_json());
-    let mut loaded = checkpoint::load(&files, device)?;
+    let mut loaded = checkpoint::load_as(files, config, device)?;
     loaded.notes.push(format!("training goes on from the model's own {} head", kind.name()));
     Ok(loaded)
 }

@@ -16,16 +16,16 @@ use crate::checkpoint::{self, Loaded, ModelFiles};
 use crate::config::ElectraConfig;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::finetune::{self, FinetuneOptions, Source, check_vocabulary};
+use crate::finetune::{FinetuneOptions, Source, TaskFiles, TrainPlan, check_vocabulary, start};
 use crate::heads::{Architecture, Electra};
 use crate::inspect;
 use crate::predict;
 use crate::query::{Asked, Details, Input, Query};
 use crate::self_test::{SelfTest, self_test};
 use crate::tasks::detection::Detection;
-use crate::tasks::{Examples, Known, Measured, architecture, check_pairs, kind_of};
+use crate::tasks::{Examples, Known, Measured, check_pairs, kind_of};
 use crate::tokenizer::{Tokenizer, Truncation};
-use crate::train::{Progress, Trainer};
+use crate::train::Trainer;
 
 unsafe extern "C" {
     /// Made by the linker: registers what cubecl's compiler looks up by name.
@@ -49,7 +49,7 @@ pub struct Session {
     device: Device,
     self_test: Option<SelfTest>,
     opened: Option<Opened>,
-    run: Option<(Trainer, ElectraConfig)>,
+    run: Option<Trainer>,
 }
 
 /// A loaded model folder.
@@ -120,15 +120,14 @@ impl Session {
         train: JsValue,
         eval: JsValue,
     ) -> std::result::Result<JsValue, JsValue> {
-        let run = self.prepare(options, train, eval).map_err(to_js)?;
-        let plan = answer(&run.plan);
-        self.run = Some((run.trainer, run.config));
-        plan
+        let (trainer, plan) = self.prepare(options, train, eval).map_err(to_js)?;
+        self.run = Some(trainer);
+        answer(&plan)
     }
 
     /// The run between two steps, as bytes that `restore` goes on from.
     pub async fn save_state(&mut self) -> std::result::Result<Uint8Array, JsValue> {
-        let Some((trainer, _)) = &mut self.run else { return Err(no_run()) };
+        let Some(trainer) = &mut self.run else { return Err(no_run()) };
         let bytes = trainer.save().await.map_err(to_js)?;
         Ok(Uint8Array::from(bytes.as_slice()))
     }
@@ -141,22 +140,16 @@ impl Session {
         eval: JsValue,
         state: Vec<u8>,
     ) -> std::result::Result<JsValue, JsValue> {
-        let mut run = self.prepare(options, train, eval).map_err(to_js)?;
-        run.trainer.restore(&state).map_err(to_js)?;
-        run.config.no_answer_threshold = no_answer_threshold(&run.trainer);
-        let plan = answer(&run.plan);
-        self.run = Some((run.trainer, run.config));
-        plan
+        let (mut trainer, plan) = self.prepare(options, train, eval).map_err(to_js)?;
+        trainer.restore(&state).map_err(to_js)?;
+        self.run = Some(trainer);
+        answer(&plan)
     }
 
     /// One update, or one batch of an evaluation.
     pub async fn advance(&mut self) -> std::result::Result<JsValue, JsValue> {
-        let Some((trainer, config)) = &mut self.run else { return Err(no_run()) };
-        let progress = trainer.advance().await.map_err(to_js)?;
-        if let Progress::Evaluation(stats) = &progress {
-            config.no_answer_threshold = stats.measured.evaluation.no_answer_threshold();
-        }
-        answer(&progress)
+        let Some(trainer) = &mut self.run else { return Err(no_run()) };
+        answer(&trainer.advance().await.map_err(to_js)?)
     }
 
     /// Scores the fine-tuned model on labelled rows.
@@ -208,12 +201,19 @@ impl Session {
 }
 
 impl Session {
-    fn prepare(&self, options: JsValue, train: JsValue, eval: JsValue) -> Result<finetune::Run> {
+    fn prepare(
+        &self,
+        options: JsValue,
+        train: JsValue,
+        eval: JsValue,
+    ) -> Result<(Trainer, TrainPlan)> {
         let options = FinetuneOptions::from_json(from_js(options)?)?;
         let train = read_data(train)?;
         let eval = if eval.is_falsy() { None } else { Some(read_data(eval)?) };
         let Opened { files, tokenizer, .. } = self.opened()?;
-        finetune::start(files, tokenizer, &train, eval.as_ref(), &options, &self.device)
+        let task = TaskFiles { kind: options.task, train: &train, eval: eval.as_ref() };
+        let (trainer, mut plans) = start(files, tokenizer, &[task], &options, &self.device)?;
+        Ok((trainer, plans.remove(0)))
     }
 
     fn opened(&self) -> Result<&Opened> {
@@ -226,8 +226,11 @@ impl Session {
         let positions = loaded.config.max_position_embeddings;
         let architecture = loaded.architecture;
         // Of what `predict` asks.
-        let config = self.run.as_ref().map_or(&loaded.config, |(_, config)| config);
-        let task = kind_of(config)?;
+        let config = match &self.run {
+            Some(trainer) => trainer.current(0).1,
+            None => loaded.config.clone(),
+        };
+        let task = kind_of(&config)?;
         Ok(json!({
             "architecture": architecture.name(&loaded.config),
             "parameters": loaded.model.num_params(),
@@ -248,11 +251,10 @@ impl Session {
     fn tuned(&self) -> Result<Network> {
         let loaded = &self.opened()?.loaded;
         let network = match &self.run {
-            Some((trainer, config)) => Network {
-                model: trainer.model(),
-                config: config.clone(),
-                max_seq_length: trainer.max_seq_length(),
-            },
+            Some(trainer) => {
+                let (model, config) = trainer.current(0);
+                Network { model, config, max_seq_length: trainer.max_seq_length() }
+            }
             None => Network::of(loaded),
         };
         match kind_of(&network.config)? {
@@ -348,12 +350,7 @@ impl Session {
     async fn export(&self) -> Result<ModelFiles> {
         let opened = self.opened()?;
         let mut files = match &self.run {
-            Some((trainer, config)) => {
-                let kind = kind_of(config)?.expect("a run is for a task");
-                let threshold = no_answer_threshold(trainer);
-                let config = ElectraConfig { no_answer_threshold: threshold, ..config.clone() };
-                checkpoint::save(&trainer.result(), &config, architecture(kind)).await?
-            }
+            Some(trainer) => trainer.export(0).await?,
             None => {
                 let Loaded { model, config, architecture, .. } = &opened.loaded;
                 checkpoint::save(model, config, *architecture).await?
@@ -383,11 +380,6 @@ impl Network {
 
 fn no_run() -> JsValue {
     to_js(Error::new("training", "no run was started"))
-}
-
-/// Of the evaluation of the weights that are kept.
-fn no_answer_threshold(trainer: &Trainer) -> Option<f64> {
-    trainer.verdicts().first().and_then(|verdict| verdict.no_answer_threshold)
 }
 
 /// `{logits, topK}`

@@ -10,11 +10,13 @@ use electra::checkpoint::{self, FILE_NAMES, ModelFiles};
 use electra::config::{ElectraConfig, QaHead};
 use electra::dataset::Kind;
 use electra::error::{Error, Result};
-use electra::finetune::{FinetuneOptions, SharedRun, TaskFiles, TrainPlan, start_shared};
+use electra::finetune::{FinetuneOptions, TaskFiles, TrainPlan, start};
 use electra::report::{Run as Report, report_html, report_json};
-use electra::tasks::{Measured, Reading, architecture};
+use electra::tasks::{Measured, Reading};
 use electra::tokenizer::Tokenizer;
-use electra::train::{EvaluationStats, Exact, FinetuneConfig, Freeze, Progress, StepStats, mean};
+use electra::train::{
+    EvaluationStats, Exact, FinetuneConfig, Freeze, Progress, StepStats, Trainer, mean,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -470,28 +472,28 @@ impl Setup<'_> {
         let tag = Tag { trial: number + 1, seed, several: self.args.trials > 1 };
         let options = self.args.options(self.max_seq_length, seed);
         let tasks: Vec<TaskFiles> = self.tasks.iter().map(Task::files).collect();
-        let run = start_shared(&self.files, &self.tokenizer, &tasks, &options, &self.device);
-        let mut run = run.map_err(|e| self.inside(e))?;
-        let plans = run.plans.iter().zip(&self.tasks);
+        let run = start(&self.files, &self.tokenizer, &tasks, &options, &self.device);
+        let (mut trainer, plans) = run.map_err(|e| self.inside(e))?;
+        let plans = plans.iter().zip(&self.tasks);
         let plans = plans.map(|(plan, task)| announce(plan, self.name(task), tag));
         let plans = plans.collect::<Result<Vec<Value>>>()?;
         match state {
-            Some(state) => self.go_on(&mut run, &state)?,
+            Some(state) => self.go_on(&mut trainer, &state)?,
             None => {
                 (so_far.log, so_far.metrics) = (Vec::new(), Vec::new());
                 plans.iter().try_for_each(|plan| so_far.say(plan))?;
             }
         }
-        if !self.drive(&mut run, so_far, tag)? {
-            return self.say_how_to_go_on(&run).map(|()| None);
+        if !self.drive(&mut trainer, so_far, tag)? {
+            return self.say_how_to_go_on(&trainer).map(|()| None);
         }
-        self.trial(run, so_far, tag).map(Some)
+        self.trial(&trainer, so_far, tag).map(Some)
     }
 
     /// What a run that is over comes to.
-    fn trial(&self, mut run: SharedRun, so_far: &SoFar, tag: Tag) -> Result<Trial> {
-        let (verdicts, mut files) = (run.trainer.verdicts().to_vec(), ModelFiles::new());
-        for (number, (task, verdict)) in self.tasks.iter().zip(&verdicts).enumerate() {
+    fn trial(&self, trainer: &Trainer, so_far: &SoFar, tag: Tag) -> Result<Trial> {
+        let (verdicts, mut files) = (trainer.verdicts(), ModelFiles::new());
+        for (number, (task, verdict)) in self.tasks.iter().zip(verdicts).enumerate() {
             if verdict.is_collapsed {
                 say(format_args!(
                     "{}the model gives every example the same label: lower the learning rate, or \
@@ -499,23 +501,19 @@ impl Setup<'_> {
                     self.prefix(task, ": ")
                 ));
             }
-            let config = &mut run.configs[number];
-            config.no_answer_threshold = verdict.no_answer_threshold;
-            let (model, kind) = (run.trainer.result_of(number), run.plans[number].task);
-            let saved = checkpoint::save(&model, config, architecture(kind));
-            let mut own = pollster::block_on(saved)?;
+            let mut own = pollster::block_on(trainer.export(number))?;
             own.extend(self.tokenizer.to_files()?);
             let folder = self.prefix(task, "/");
             files.extend(own.into_iter().map(|(name, bytes)| (format!("{folder}{name}"), bytes)));
         }
         files.insert(several::LOG.into(), so_far.metrics.concat().into_bytes());
-        let scored = self.tasks.iter().zip(&verdicts);
+        let scored = self.tasks.iter().zip(verdicts);
         let scored = scored.map(|(t, v)| (t.name.clone(), v.metric.clone(), Exact(v.score)));
         Ok(Trial {
             tag,
-            score: Exact(mean(&verdicts)),
+            score: Exact(mean(verdicts)),
             tasks: scored.collect(),
-            kept_at: run.trainer.kept_at().expect("a run ends with an evaluation"),
+            kept_at: trainer.kept_at().expect("a run ends with an evaluation"),
             files,
         })
     }
@@ -529,29 +527,29 @@ impl Setup<'_> {
         self.name(task).map_or(String::new(), |name| format!("{name}{end}"))
     }
 
-    fn go_on(&self, run: &mut SharedRun, state: &[u8]) -> Result<()> {
+    fn go_on(&self, trainer: &mut Trainer, state: &[u8]) -> Result<()> {
         let path = &self.checkpoint.path;
-        run.trainer.restore(state).map_err(|e| at(path, e))?;
-        let step = run.trainer.step();
+        trainer.restore(state).map_err(|e| at(path, e))?;
+        let step = trainer.step();
         say(format_args!("resuming from {} at step {step}", path.display()));
         if self.args.finish {
-            run.trainer.finish_early();
+            trainer.finish_early();
         }
         Ok(())
     }
 
-    fn save(&self, run: &mut SharedRun, so_far: &SoFar, tag: Tag) -> Result<()> {
-        let state = pollster::block_on(run.trainer.save())?;
+    fn save(&self, trainer: &mut Trainer, so_far: &SoFar, tag: Tag) -> Result<()> {
+        let state = pollster::block_on(trainer.save())?;
         let best = so_far.best.as_ref().map(|best| &best.files);
         let so_far = serde_json::to_vec(so_far).expect("plain data");
         self.checkpoint.write(&so_far, &state, best)?;
-        let (step, path) = (run.trainer.step(), &self.checkpoint.path);
+        let (step, path) = (trainer.step(), &self.checkpoint.path);
         let line = json!({"event": "checkpoint", "step": step, "path": path});
         try_print_line(&tag.mark(line)).map(drop)
     }
 
-    fn say_how_to_go_on(&self, run: &SharedRun) -> Result<()> {
-        say(format_args!("stopped at step {}; to go on:", run.trainer.step()));
+    fn say_how_to_go_on(&self, trainer: &Trainer) -> Result<()> {
+        say(format_args!("stopped at step {}; to go on:", trainer.step()));
         let own = |word: &String| !["--resume", "--finish", "--overwrite"].contains(&word.as_str());
         let words = std::env::args().skip(1).filter(own).map(|word| quoted(&word));
         let overwrite = if self.args.overwrite { " --overwrite" } else { "" };
@@ -659,18 +657,18 @@ fn quoted(word: &str) -> String {
 
 impl Setup<'_> {
     /// Runs to the end, or until Ctrl-C, which saves; false then.
-    fn drive(&self, run: &mut SharedRun, so_far: &mut SoFar, tag: Tag) -> Result<bool> {
+    fn drive(&self, trainer: &mut Trainer, so_far: &mut SoFar, tag: Tag) -> Result<bool> {
         let template = "{bar:30} {pos}/{len} {msg} {eta} left";
-        let bar = progress_bar(run.plans[0].steps, template);
-        bar.set_position(run.trainer.step() as u64);
+        let bar = progress_bar(trainer.steps(), template);
+        bar.set_position(trainer.step() as u64);
         bar.reset_eta();
         let (mut tokens, started, mut saved) = (0, Instant::now(), Instant::now());
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 bar.finish_and_clear();
-                return self.save(run, so_far, tag).map(|()| false);
+                return self.save(trainer, so_far, tag).map(|()| false);
             }
-            let progress = pollster::block_on(run.trainer.advance())?;
+            let progress = pollster::block_on(trainer.advance())?;
             let mut save = self.args.save_every.is_none() && saved.elapsed() > PAUSE;
             match progress {
                 Progress::Step(stats) => {
@@ -697,13 +695,13 @@ impl Setup<'_> {
                 Progress::Done { .. } => break,
             }
             if save {
-                self.save(run, so_far, tag)?;
+                self.save(trainer, so_far, tag)?;
                 saved = Instant::now();
             }
         }
         bar.finish_and_clear();
         let seconds = started.elapsed().as_secs_f64();
-        let scored = self.tasks.iter().zip(run.trainer.verdicts());
+        let scored = self.tasks.iter().zip(trainer.verdicts());
         let words = scored.map(|(task, verdict)| {
             format!("{}{} {:.4}", self.prefix(task, " "), verdict.metric, verdict.score)
         });

@@ -14,7 +14,7 @@ use crate::batch::{Features, collate};
 use crate::checkpoint::{self, HostTensor, ModelFiles};
 use crate::config::ElectraConfig;
 use crate::dataset::Kind;
-use crate::finetune::{FinetuneOptions, SharedRun, Source, TaskFiles, start_shared};
+use crate::finetune::{FinetuneOptions, Source, TaskFiles, start};
 use crate::heads::{Architecture, Electra};
 use crate::kernels::DropoutMasks;
 use crate::optim::Optimizer;
@@ -125,7 +125,7 @@ impl Plan {
         }
     }
 
-    fn start(&self) -> SharedRun {
+    fn trainer(&self) -> Trainer {
         let source = |rows: usize, shift| move |kind: &Kind| source(*kind, rows, shift);
         let train = self.kinds.iter().zip(&self.rows);
         let train: Vec<Source> = train.map(|(k, rows)| source(*rows, self.shift)(k)).collect();
@@ -136,11 +136,7 @@ impl Plan {
         let files = model(self.dropout);
         let tokenizer = Tokenizer::from_files(&files).unwrap();
         let options = FinetuneOptions { config: self.config.clone(), ..Default::default() };
-        start_shared(&files, &tokenizer, &tasks, &options, &Device::flex()).unwrap()
-    }
-
-    fn trainer(&self) -> Trainer {
-        self.start().trainer
+        start(&files, &tokenizer, &tasks, &options, &Device::flex()).unwrap().0
     }
 }
 
@@ -165,7 +161,7 @@ fn told(lines: &[String]) -> Vec<&String> {
 /// The weights to take away, and those that the run stands at.
 fn weights(trainer: &Trainer) -> Vec<BTreeMap<String, HostTensor>> {
     let tasks = 0..trainer.jobs.len();
-    let models = tasks.flat_map(|job| [trainer.result_of(job), trainer.model_of(job)]);
+    let models = tasks.flat_map(|job| [trainer.result(job).0, trainer.current(job).0]);
     models.map(|model| block_on(checkpoint::tensors(&model)).unwrap()).collect()
 }
 
@@ -382,7 +378,7 @@ fn one_task_alone_is_the_plain_loop() {
     let (config, device) = (plan.config.clone(), Device::flex());
     let steps = config.steps(&[rows.len()]);
     assert_eq!(steps, (14f64 / 8.0).ceil() as usize * 5 / 2);
-    let mut model = trainer.model().train();
+    let mut model = trainer.current(0).0.train();
     let mut optimizer = Optimizer::new(config.optimizer(steps, 2));
     let mut batches = Vec::new();
     for epoch in 0..3 {
@@ -424,7 +420,7 @@ fn one_task_alone_is_the_plain_loop() {
     }
     assert_eq!(found, losses);
     let weights = |model: Electra| block_on(checkpoint::tensors(&model)).unwrap();
-    assert!(weights(trainer.model()) == weights(model.valid()));
+    assert!(weights(trainer.current(0).0) == weights(model.valid()));
 }
 
 #[test]
@@ -455,7 +451,7 @@ fn a_step_moves_the_heads_of_its_tasks_only() {
     let mut trainer = plan.trainer();
     let heads = |trainer: &Trainer| {
         let of = |job, name: &str| {
-            block_on(checkpoint::tensors(&trainer.model_of(job))).unwrap()[name].clone()
+            block_on(checkpoint::tensors(&trainer.current(job).0)).unwrap()[name].clone()
         };
         [of(0, "classifier.out_proj.weight"), of(1, "classifier.weight")]
     };

@@ -9,7 +9,7 @@ use super::order::{self, Rows};
 use super::state::Prints;
 use super::{FinetuneConfig, Freeze};
 use crate::batch::{Batch, Features, Width, collate};
-use crate::checkpoint::Place;
+use crate::checkpoint::{self, ModelFiles, Place};
 use crate::config::ElectraConfig;
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
@@ -20,7 +20,7 @@ use crate::optim::Optimizer;
 use crate::predict::Scorer;
 use crate::seed::stream;
 use crate::shards::{self, examples_at_once};
-use crate::tasks::{self, Encoded, Examples, Measured};
+use crate::tasks::{self, Encoded, Examples, Measured, architecture};
 
 /// What one call of [`Trainer::advance`] did.
 #[derive(Debug, Clone, Serialize)]
@@ -232,28 +232,32 @@ impl Trainer {
         })
     }
 
-    /// The model as it stands, ready for inference; of several, the first task's.
-    pub fn model(&self) -> Electra {
-        self.model_of(0)
+    /// The model of a task as it stands, ready for inference, and its config.
+    pub fn current(&self, job: usize) -> (Electra, ElectraConfig) {
+        (self.training_network().of_task(job).valid(), self.config_of(job, &self.last))
     }
 
-    /// The model of one of the tasks as it stands.
-    pub fn model_of(&self, job: usize) -> Electra {
-        self.training_network().of_task(job).valid()
-    }
-
-    /// The model to take away: the best one where that is to be kept, else as it stands. Of
-    /// several, the first task's.
-    pub fn result(&self) -> Electra {
-        self.result_of(0)
-    }
-
-    /// The model of one of the tasks to take away.
-    pub fn result_of(&self, job: usize) -> Electra {
+    /// What a task exports: its model, the best one where that is to be kept, else as it stands,
+    /// and its config.
+    pub fn result(&self, job: usize) -> (Electra, ElectraConfig) {
         match self.best.as_ref().and_then(|best| best.network.as_ref()) {
-            Some(network) => network.of_task(job),
-            None => self.model_of(job),
+            Some(network) => (network.of_task(job), self.config_of(job, self.verdicts())),
+            None => self.current(job),
         }
+    }
+
+    /// The same as `config.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub async fn export(&self, job: usize) -> Result<ModelFiles> {
+        let (model, config) = self.result(job);
+        checkpoint::save(&model, &config, architecture(self.jobs[job].eval.kind())).await
+    }
+
+    fn config_of(&self, job: usize, verdicts: &[Verdict]) -> ElectraConfig {
+        let no_answer_threshold = verdicts.get(job).and_then(|v| v.no_answer_threshold);
+        ElectraConfig { no_answer_threshold, ..self.jobs[job].config.clone() }
     }
 
     /// What the evaluation of [`Self::result`] came to, task by task; empty before the first.
@@ -279,6 +283,11 @@ impl Trainer {
     /// Updates done.
     pub fn step(&self) -> usize {
         self.optimizer.step
+    }
+
+    /// Updates of the whole run.
+    pub fn steps(&self) -> usize {
+        self.steps
     }
 
     /// Makes the run end with the update that was done last; `advance` still evaluates it.
@@ -340,7 +349,7 @@ impl Trainer {
 
     async fn score(&mut self, mut scorer: Scorer) -> Result<Progress> {
         let number = self.round.len();
-        let (job, model) = (&self.jobs[number], self.model_of(number));
+        let (job, (model, _)) = (&self.jobs[number], self.current(number));
         scorer.advance(&model, &job.encoded.features, &self.device).await?;
         let (done, total) = (scorer.done(), job.encoded.features.len());
         if done < total {
