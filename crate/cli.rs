@@ -29,6 +29,7 @@ mod bench;
 mod convert;
 mod evaluate;
 mod finetune;
+mod lines;
 mod named;
 mod predict;
 mod prepare;
@@ -174,10 +175,17 @@ fn at(path: &Path, error: Error) -> Error {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).map_err(|e| {
-        Error::new(path.display(), format!("cannot be read ({e})"))
-            .fix("Check that the file is there and that you may read it.")
-    })
+    std::fs::read(path).map_err(|e| unreadable(path, e))
+}
+
+fn unreadable(path: &Path, e: std::io::Error) -> Error {
+    Error::new(path.display(), format!("cannot be read ({e})"))
+        .fix("Check that the file is there and that you may read it.")
+}
+
+fn not_utf8(source: &str, line: usize, byte: usize) -> Error {
+    Error::new(source, format!("is not UTF-8 (line {line}, byte {byte} of the file)"))
+        .fix("Save it as UTF-8.")
 }
 
 /// A file of data, unpacked where its name ends in `.gz`; its name is then without that.
@@ -214,8 +222,7 @@ fn read_input(path: Option<&Path>) -> Result<String> {
     let text = std::str::from_utf8(&bytes).map_err(|e| {
         let valid = e.valid_up_to();
         let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count() + 1;
-        Error::new(place, format!("is not UTF-8 (line {line}, byte {valid} of the file)"))
-            .fix("Save it as UTF-8.")
+        not_utf8(&place, line, valid)
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_string())
 }
@@ -232,7 +239,12 @@ fn to_line(value: &impl Serialize) -> Result<String> {
 
 /// One JSON line on stdout; `false` where nobody reads any more.
 fn try_print_line(value: &impl Serialize) -> Result<bool> {
-    match std::io::stdout().write_all(to_line(value)?.as_bytes()) {
+    try_print(&to_line(value)?)
+}
+
+fn try_print(text: &str) -> Result<bool> {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
         Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
         Err(e) => Err(Error::new("standard output", format!("cannot be written ({e})"))),
@@ -294,25 +306,53 @@ fn plain_file(path: &Path) -> Option<PathBuf> {
     }
 }
 
-/// JSON lines into a file that is there whole or not at all, or to stdout.
-fn write_lines(output: Option<&PathBuf>, values: &[impl Serialize]) -> Result<()> {
-    let Some(path) = output_file(output) else {
-        return values.iter().try_for_each(print_line);
-    };
-    let Some(file) = plain_file(path) else {
-        let mut through = File::create(path).map_err(|e| unwritable(path, e))?;
-        return put_lines(&mut through, path, values);
-    };
-    let mut new = NewFile::create(&file)?;
-    put_lines(&mut new, path, values)?;
-    new.commit()
+/// Where JSON lines go: to stdout, or into a file that is there whole or not at all.
+enum LineOutput<'a> {
+    Stdout,
+    New(NewFile, &'a Path),
+    /// What is no plain file is written through.
+    Through(File, &'a Path),
 }
 
-fn put_lines(file: &mut impl Write, path: &Path, values: &[impl Serialize]) -> Result<()> {
-    for value in values {
-        file.write_all(to_line(value)?.as_bytes()).map_err(|e| unwritable(path, e))?;
+impl<'a> LineOutput<'a> {
+    fn open(output: Option<&'a PathBuf>) -> Result<Self> {
+        let Some(path) = output_file(output) else { return Ok(LineOutput::Stdout) };
+        match plain_file(path) {
+            Some(file) => Ok(LineOutput::New(NewFile::create(&file)?, path)),
+            None => {
+                let file = File::create(path).map_err(|e| unwritable(path, e))?;
+                Ok(LineOutput::Through(file, path))
+            }
+        }
     }
-    Ok(())
+
+    /// A reader of stdout that went away ends the program quietly.
+    fn write(&mut self, values: &[impl Serialize]) -> Result<()> {
+        let text = values.iter().map(to_line).collect::<Result<String>>()?;
+        match self {
+            LineOutput::New(file, path) => {
+                file.write_all(text.as_bytes()).map_err(|e| unwritable(path, e))
+            }
+            LineOutput::Through(file, path) => {
+                file.write_all(text.as_bytes()).map_err(|e| unwritable(path, e))
+            }
+            LineOutput::Stdout if try_print(&text)? => Ok(()),
+            LineOutput::Stdout => std::process::exit(0),
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        match self {
+            LineOutput::New(file, _) => file.commit(),
+            LineOutput::Through(..) | LineOutput::Stdout => Ok(()),
+        }
+    }
+}
+
+fn write_lines(output: Option<&PathBuf>, values: &[impl Serialize]) -> Result<()> {
+    let mut lines = LineOutput::open(output)?;
+    lines.write(values)?;
+    lines.finish()
 }
 
 /// A bar on a terminal; nothing where stderr is a file.

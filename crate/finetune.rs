@@ -212,12 +212,8 @@ fn sets(
     known: Known,
 ) -> Result<(Examples, Examples)> {
     let read = |source: &Source, known: &Known| {
-        let examples = Examples::read(kind, &source.name, &source.bytes, &options.reading, known)?;
-        match examples.is_labelled() {
-            true => Ok(examples),
-            false => Err(Error::new(&source.name, "there are examples without a label")
-                .fix("Label them, or leave them out; electra predict takes unlabelled ones.")),
-        }
+        let Source { name, bytes } = source;
+        Examples::read(kind, name, bytes, &options.reading, known)?.labelled(name)
     };
     let mut train_set = read(train, &Known::default())?;
     // Trained before on these labels: the weights of the head stand in the model's order.

@@ -1,8 +1,11 @@
-//! What a person asks a network, and its answer: `electra predict` and the page alike.
+//! What a person asks a model, and its answer; what examples come to: the command line and the page
+//! alike.
 //!
 //! An [`Input`] is what came in, a [`Query`] is it as the network takes it, and the answer is a
-//! JSON object by the kind of network. Between the two lies one pass of `predict::logits`.
+//! JSON object by the kind of network. Between the two lies [`Pipeline::ask`]. Labelled examples, or
+//! examples to predict, go through [`Pipeline::run`].
 
+use burn::tensor::Device;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
@@ -10,12 +13,13 @@ use crate::batch::{Features, Target};
 use crate::config::ElectraConfig;
 use crate::dataset::{Kind, Question, Sentence};
 use crate::error::{Error, Result};
-use crate::heads::{Architecture, class_names, num_labels};
+use crate::heads::{Architecture, Electra, class_names, num_labels};
+use crate::predict::{Scorer, logits};
 use crate::tasks::classification::{Prediction, probabilities};
 use crate::tasks::detection::{Detection, Likelihood};
 use crate::tasks::question_answering::{self, QaWindow, Windowing};
 use crate::tasks::tagging::{self, TagWindow};
-use crate::tasks::{kind_of, multi_label, regression};
+use crate::tasks::{Encoded, Examples, Measured, Metric, kind_of, multi_label, regression};
 use crate::tokenizer::{Encoding, Tokenizer, Truncation};
 
 const FORMS: &str = "It is {\"text\":..}, {\"text\":..,\"text_pair\":..}, {\"words\":[..]}, \
@@ -105,7 +109,7 @@ fn field<T: DeserializeOwned>(
 #[derive(Debug)]
 pub struct Query {
     /// One for a text, one a window for the others.
-    pub features: Vec<Features>,
+    features: Vec<Features>,
     form: Form,
 }
 
@@ -132,27 +136,102 @@ pub struct Details {
     pub top_k: usize,
 }
 
-/// Which network is asked: its tokenizer, what it was trained for, and how long a text may be.
+/// A model with all that it takes to answer: its tokenizer, its config, how texts are cut, how many
+/// go through it at once, and where.
 #[derive(Debug)]
-pub struct Asked<'a> {
+pub struct Pipeline<'a> {
+    model: Electra,
+    config: ElectraConfig,
     tokenizer: &'a Tokenizer,
-    config: &'a ElectraConfig,
+    device: &'a Device,
+    windowing: Windowing,
+    batch_size: usize,
     architecture: Architecture,
     /// What it was fine-tuned for.
     kind: Option<Kind>,
-    max_seq_length: usize,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> Pipeline<'a> {
+    /// `model` is on `device`, the plain one. Texts are as long as the model takes them, and windows
+    /// of a long context share half of their tokens.
+    ///
     /// # Errors
     /// `architectures` names a class that is not ELECTRA's.
     pub fn new(
+        model: Electra,
+        config: ElectraConfig,
         tokenizer: &'a Tokenizer,
-        config: &'a ElectraConfig,
-        max_seq_length: usize,
+        batch_size: usize,
+        device: &'a Device,
     ) -> Result<Self> {
-        let (architecture, kind) = (Architecture::of(config)?, kind_of(config)?);
-        Ok(Asked { tokenizer, config, architecture, kind, max_seq_length })
+        let (architecture, kind) = (Architecture::of(&config)?, kind_of(&config)?);
+        let length = config.max_position_embeddings;
+        let windowing = overlapping(length);
+        let pipeline = Pipeline {
+            model,
+            config,
+            tokenizer,
+            device,
+            windowing,
+            batch_size,
+            architecture,
+            kind,
+        };
+        Ok(pipeline)
+    }
+
+    /// With texts of so many tokens.
+    pub fn with_length(self, max_seq_length: usize) -> Self {
+        self.with_windowing(overlapping(max_seq_length))
+    }
+
+    pub fn with_windowing(self, windowing: Windowing) -> Self {
+        Pipeline { windowing, ..self }
+    }
+
+    pub fn config(&self) -> &ElectraConfig {
+        &self.config
+    }
+
+    /// Tokens of a text; the rest is cut off.
+    pub fn max_seq_length(&self) -> usize {
+        self.windowing.max_seq_length
+    }
+
+    /// The answers to queries, in their order.
+    ///
+    /// # Errors
+    /// The device failed, or the network's kind says nothing of such an input.
+    pub async fn ask(&self, queries: &[Query], details: Details) -> Result<Vec<Value>> {
+        let features: Vec<&Features> = queries.iter().flat_map(|query| &query.features).collect();
+        let (batch_size, length) = (self.batch_size, self.max_seq_length());
+        let logits = logits(&self.model, &features, batch_size, length, self.device).await?;
+        let mut logits = logits.into_iter();
+        let answer = |query: &Query| {
+            let own: Vec<_> = logits.by_ref().take(query.features.len()).collect();
+            self.answer(query, &own, details)
+        };
+        queries.iter().map(answer).collect()
+    }
+
+    /// What the model gives for examples; `progress` hears after each batch how many windows are
+    /// done, and of how many.
+    ///
+    /// # Errors
+    /// The lengths leave no room, or the device failed.
+    pub async fn run<'e>(
+        &'e self,
+        examples: &'e Examples,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Outputs<'e>> {
+        let encoded = examples.encode(self.tokenizer, &self.windowing, false)?;
+        let features = &encoded.features;
+        let mut scorer = Scorer::new(features, self.batch_size, self.max_seq_length());
+        while scorer.done() < features.len() {
+            scorer.advance(&self.model, features, self.device).await?;
+            progress(scorer.done(), features.len());
+        }
+        Ok(Outputs { examples, config: &self.config, logits: scorer.finish(), encoded })
     }
 
     /// An input as this network takes it; `number` counts it, and `place` names it in errors.
@@ -190,7 +269,7 @@ impl<'a> Asked<'a> {
     }
 
     fn text(&self, text: &str, pair: Option<&str>, number: usize, place: &str) -> Result<Query> {
-        let length = self.max_seq_length;
+        let length = self.max_seq_length();
         let encoding = self.tokenizer.encode(text, pair, length, Truncation::LongestFirst)?;
         self.check_types(&encoding.token_type_ids).map_err(|e| Error::new(place, e))?;
         let features = vec![Features::new(number, &encoding, Target::Nothing)];
@@ -201,7 +280,7 @@ impl<'a> Asked<'a> {
         let sentence = Sentence { row: number, words, labels: None };
         let sentences = std::slice::from_ref(&sentence);
         let (features, windows) =
-            tagging::features(self.tokenizer, sentences, self.max_seq_length)?;
+            tagging::features(self.tokenizer, sentences, self.max_seq_length())?;
         Ok(Query { features, form: Form::Words(sentence, windows) })
     }
 
@@ -216,12 +295,8 @@ impl<'a> Asked<'a> {
             golds: Vec::new(),
             is_impossible: false,
         };
-        let length = self.max_seq_length;
-        // Windows that share half of their tokens.
-        let windowing =
-            Windowing { max_seq_length: length, doc_stride: length / 2, ..Windowing::default() };
         let (features, windows) =
-            question_answering::windows(self.tokenizer, &question, 0, &windowing, false)?;
+            question_answering::windows(self.tokenizer, &question, 0, &self.windowing, false)?;
         Ok(Query { features, form: Form::Question(question, windows) })
     }
 
@@ -277,11 +352,11 @@ impl<'a> Asked<'a> {
     ///
     /// # Errors
     /// The network's kind says nothing of such an input.
-    pub fn answer(&self, query: &Query, logits: &[Vec<f32>], details: Details) -> Result<Value> {
+    fn answer(&self, query: &Query, logits: &[Vec<f32>], details: Details) -> Result<Value> {
         let mut line = match &query.form {
             Form::Text(encoding) => return self.of_text(encoding, &logits[0], details),
             Form::Words(sentence, windows) => {
-                let labels = class_names(self.config);
+                let labels = class_names(&self.config);
                 let sentences = std::slice::from_ref(sentence);
                 let decoded = tagging::decode(sentences, windows, logits, labels.len());
                 json!(tagging::Prediction::new(sentence, &decoded[0], &labels))
@@ -298,7 +373,7 @@ impl<'a> Asked<'a> {
         };
         if details.logits {
             // Token by token, one window after the other.
-            let tokens = logits.iter().flat_map(|window| window.chunks(num_labels(self.config)));
+            let tokens = logits.iter().flat_map(|window| window.chunks(num_labels(&self.config)));
             line["logits"] = match &query.form {
                 Form::Question(_, windows) => question_answering::shown_logits(windows, logits),
                 _ => json!(tokens.collect::<Vec<_>>()),
@@ -314,8 +389,7 @@ impl<'a> Asked<'a> {
                 json!(Likelihood::new(encoding.clone(), logits))
             }
             Architecture::PreTraining => {
-                let detection = Detection::new(encoding.clone(), logits, false);
-                json!({"tokens": detection.tokens, "replaced": detection.replaced})
+                json!(Detection::new(encoding.clone(), logits))
             }
             Architecture::MaskedLm => self.candidates(encoding, logits, details.top_k),
             _ if details.logits => json!({"tokens": encoding.tokens}),
@@ -345,9 +419,9 @@ impl<'a> Asked<'a> {
             }
             (Some(Kind::Regression), values) => json!({"value": values}),
             (Some(Kind::MultiLabel), _) => {
-                json!(multi_label::Prediction::new(logits, &class_names(self.config)))
+                json!(multi_label::Prediction::new(logits, &class_names(&self.config)))
             }
-            _ => json!(Prediction::new(logits, &class_names(self.config), false)),
+            _ => json!(Prediction::new(logits, &class_names(&self.config), false)),
         }
     }
 
@@ -369,9 +443,39 @@ impl<'a> Asked<'a> {
     }
 
     fn unanswered(&self, architecture: Architecture) -> Error {
-        let name = architecture.name(self.config);
+        let name = architecture.name(&self.config);
         Error::new("config.json", format!("{name} says nothing of a bare text or ids"))
             .fix("Give words, or question and context; or ask for its logits.")
+    }
+}
+
+/// Windows that share half of their tokens.
+fn overlapping(max_seq_length: usize) -> Windowing {
+    Windowing { max_seq_length, doc_stride: max_seq_length / 2, ..Windowing::default() }
+}
+
+/// What a model gives for examples.
+#[derive(Debug)]
+pub struct Outputs<'a> {
+    examples: &'a Examples,
+    config: &'a ElectraConfig,
+    encoded: Encoded,
+    logits: Vec<Vec<f32>>,
+}
+
+impl Outputs<'_> {
+    /// How the model does on labelled examples, as a JSON object; `metric` is the score, the usual
+    /// one of the task where absent.
+    pub fn measure(&self, metric: Option<Metric>) -> Value {
+        let evaluation = self.examples.evaluate(&self.encoded, &self.logits);
+        let mut line = json!(Measured::new(self.examples.kind(), evaluation, metric));
+        line["skipped"] = json!(self.examples.skipped().len());
+        line
+    }
+
+    /// A JSON object for each example, with its row and what would have been right.
+    pub fn predictions(&self) -> Vec<Value> {
+        self.examples.predictions(&self.encoded, &self.logits, self.config)
     }
 }
 

@@ -237,6 +237,16 @@ impl Examples {
         }
     }
 
+    /// # Errors
+    /// There are examples without a label; `name` is their file.
+    pub fn labelled(self, name: &str) -> Result<Self> {
+        match self.is_labelled() {
+            true => Ok(self),
+            false => Err(Error::new(name, "there are examples without a label")
+                .fix("Label them, or leave them out; electra predict takes unlabelled ones.")),
+        }
+    }
+
     /// Training and evaluation examples, the same ones for a seed on every machine.
     pub fn split(self, fraction: f64, seed: u64) -> (Self, Self) {
         fn both<T>(parts: (T, T), wrap: fn(T) -> Examples) -> (Examples, Examples) {

@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
-use crate::batch::{Features, Target};
 use crate::checkpoint::{self, Loaded, ModelFiles};
 use crate::config::ElectraConfig;
 use crate::device;
@@ -19,12 +18,10 @@ use crate::error::{Error, Result};
 use crate::finetune::{FinetuneOptions, Source, TaskFiles, TrainPlan, check_vocabulary, start};
 use crate::heads::{Architecture, Electra};
 use crate::inspect;
-use crate::predict;
-use crate::query::{Asked, Details, Input, Query};
+use crate::query::{Details, Input, Pipeline};
 use crate::self_test::{SelfTest, self_test};
-use crate::tasks::detection::Detection;
-use crate::tasks::{Examples, Known, Measured, check_pairs, kind_of};
-use crate::tokenizer::{Tokenizer, Truncation};
+use crate::tasks::{Examples, Known, check_pairs, kind_of};
+use crate::tokenizer::Tokenizer;
 use crate::train::Trainer;
 
 unsafe extern "C" {
@@ -158,7 +155,7 @@ impl Session {
         data: JsValue,
         options: JsValue,
     ) -> std::result::Result<JsValue, JsValue> {
-        answer(&self.evaluation(data, options).await.map_err(to_js)?)
+        answer(&self.measure(data, options).await.map_err(to_js)?)
     }
 
     /// What `electra predict` prints, for texts or objects with the fields of an input.
@@ -238,7 +235,7 @@ impl Session {
             "task": task,
             "labels": task.and_then(|_| config.labels()),
             "score_range": config.score_range,
-            "can_detect": architecture == Architecture::PreTraining,
+            "can_detect": detects(loaded),
             "can_fill": architecture == Architecture::MaskedLm,
             "can_predict": task.is_some(),
             "untrained": loaded.config.untrained,
@@ -248,103 +245,82 @@ impl Session {
     }
 
     /// The fine-tuned model: the one in training, else the loaded one.
-    fn tuned(&self) -> Result<Network> {
-        let loaded = &self.opened()?.loaded;
-        let network = match &self.run {
+    fn tuned(&self, batch_size: usize) -> Result<Pipeline<'_>> {
+        let pipeline = match &self.run {
             Some(trainer) => {
                 let (model, config) = trainer.current(0);
-                Network { model, config, max_seq_length: trainer.max_seq_length() }
+                self.pipeline(model, config, batch_size)?.with_length(trainer.max_seq_length())
             }
-            None => Network::of(loaded),
+            None => self.loaded(batch_size)?,
         };
-        match kind_of(&network.config)? {
-            Some(_) => Ok(network),
+        match kind_of(pipeline.config())? {
+            Some(_) => Ok(pipeline),
             None => Err(Error::new("model", "it was not fine-tuned for any task")
                 .fix("Fine-tune it first, or load a fine-tuned one.")),
         }
     }
 
-    async fn evaluation(&self, data: JsValue, options: JsValue) -> Result<Value> {
-        let mut settings = FinetuneOptions::from_json(from_js(options)?)?;
-        let Network { model, config, max_seq_length } = self.tuned()?;
-        let kind = kind_of(&config)?.expect("a tuned model has a task");
+    /// The model as it was loaded.
+    fn loaded(&self, batch_size: usize) -> Result<Pipeline<'_>> {
+        let loaded = &self.opened()?.loaded;
+        self.pipeline(loaded.model.clone(), loaded.config.clone(), batch_size)
+    }
+
+    fn pipeline(
+        &self,
+        model: Electra,
+        config: ElectraConfig,
+        batch_size: usize,
+    ) -> Result<Pipeline<'_>> {
+        Pipeline::new(model, config, &self.opened()?.tokenizer, batch_size, &self.device)
+    }
+
+    async fn measure(&self, data: JsValue, options: JsValue) -> Result<Value> {
+        let FinetuneOptions { reading, config: mut settings, .. } =
+            FinetuneOptions::from_json(from_js(options)?)?;
+        let pipeline = self.tuned(settings.batch_size)?;
+        settings.max_seq_length = settings.max_seq_length.min(pipeline.max_seq_length());
+        let pipeline = pipeline.with_windowing(settings.windowing());
+        let config = pipeline.config();
+        let kind = kind_of(config)?.expect("a tuned model has a task");
         let Source { name, bytes } = read_data(data)?;
-        let known = Known::of(&config, kind)?;
-        let examples = Examples::read(kind, &name, &bytes, &settings.reading, &known)?;
-        if !examples.is_labelled() {
-            return Err(Error::new(name, "there are examples without a label")
-                .fix("Leave them out, or ask for predictions."));
-        }
-        check_pairs(&examples, &config)?;
-        let length = settings.config.max_seq_length.min(max_seq_length);
-        settings.config.max_seq_length = length;
-        let tokenizer = &self.opened()?.tokenizer;
-        let encoded = examples.encode(tokenizer, &settings.config.windowing(), false)?;
-        let (features, batch_size) = (&encoded.features, settings.config.batch_size);
-        let logits = predict::logits(&model, features, batch_size, length, &self.device).await?;
-        let evaluation = examples.evaluate(&encoded, &logits);
-        let mut line = json!(Measured::new(kind, evaluation, None));
-        line["skipped"] = json!(examples.skipped().len());
-        Ok(line)
+        let examples = Examples::read(kind, &name, &bytes, &reading, &Known::of(config, kind)?)?;
+        let examples = examples.labelled(&name)?;
+        check_pairs(&examples, config)?;
+        Ok(pipeline.run(&examples, |_, _| {}).await?.measure(None))
+    }
+
+    /// The answers of a model for single texts.
+    async fn ask_texts(
+        &self,
+        pipeline: Pipeline<'_>,
+        texts: JsValue,
+        options: JsValue,
+    ) -> Result<Vec<Value>> {
+        let texts: Vec<String> = parse(from_js(texts)?)?;
+        let inputs = texts.into_iter().map(Value::String).collect();
+        ask(&pipeline, inputs, details(options)?).await
     }
 
     async fn predictions(&self, inputs: JsValue, options: JsValue) -> Result<Vec<Value>> {
         let inputs: Vec<Value> = parse(from_js(inputs)?)?;
-        self.ask(&self.tuned()?, inputs, details(options)?).await
+        ask(&self.tuned(BATCH)?, inputs, details(options)?).await
     }
 
     async fn fillings(&self, texts: JsValue, options: JsValue) -> Result<Vec<Value>> {
-        let texts: Vec<String> = parse(from_js(texts)?)?;
-        let loaded = &self.opened()?.loaded;
-        if loaded.architecture != Architecture::MaskedLm {
+        if self.opened()?.loaded.architecture != Architecture::MaskedLm {
             return Err(Error::new("model", "it has no head that fills masks")
                 .fix("Load a generator (ElectraForMaskedLM)."));
         }
-        let texts = texts.into_iter().map(Value::String).collect();
-        self.ask(&Network::of(loaded), texts, details(options)?).await
+        self.ask_texts(self.loaded(BATCH)?, texts, options).await
     }
 
-    async fn ask(
-        &self,
-        network: &Network,
-        inputs: Vec<Value>,
-        details: Details,
-    ) -> Result<Vec<Value>> {
-        let Network { model, config, max_seq_length } = network;
-        let asked = Asked::new(&self.opened()?.tokenizer, config, *max_seq_length)?;
-        let query = |(number, value): (usize, Value)| {
-            let place = format!("input {}", number + 1);
-            asked.query(&Input::from_value(value, &place)?, number + 1, &place)
-        };
-        let queries = inputs.into_iter().enumerate().map(query).collect::<Result<Vec<_>>>()?;
-        let features: Vec<&Features> = queries.iter().flat_map(|query| &query.features).collect();
-        let logits =
-            predict::logits(model, &features, BATCH, *max_seq_length, &self.device).await?;
-        let mut logits = logits.into_iter();
-        let answer = |query: &Query| {
-            let own: Vec<_> = logits.by_ref().take(query.features.len()).collect();
-            asked.answer(query, &own, details)
-        };
-        queries.iter().map(answer).collect()
-    }
-
-    async fn detections(&self, texts: JsValue) -> Result<Vec<Detection>> {
-        let texts: Vec<String> = parse(from_js(texts)?)?;
-        let Opened { loaded, tokenizer, .. } = self.opened()?;
-        if loaded.architecture != Architecture::PreTraining {
+    async fn detections(&self, texts: JsValue) -> Result<Vec<Value>> {
+        if !detects(&self.opened()?.loaded) {
             return Err(Error::new("model", "it has no replaced-token head")
                 .fix("Load a discriminator (ElectraForPreTraining)."));
         }
-        let length = loaded.config.max_position_embeddings;
-        let encode = |text: &String| tokenizer.encode(text, None, length, Truncation::LongestFirst);
-        let encodings = texts.iter().map(encode).collect::<Result<Vec<_>>>()?;
-        let features: Vec<Features> = {
-            let plain = |(row, e)| Features::new(row, e, Target::Nothing);
-            encodings.iter().enumerate().map(plain).collect()
-        };
-        let logits = predict::logits(&loaded.model, &features, BATCH, length, &self.device).await?;
-        let pairs = encodings.into_iter().zip(logits);
-        Ok(pairs.map(|(encoding, logits)| Detection::new(encoding, &logits, false)).collect())
+        self.ask_texts(self.loaded(BATCH)?, texts, JsValue::NULL).await
     }
 
     async fn export(&self) -> Result<ModelFiles> {
@@ -364,18 +340,18 @@ impl Session {
 /// Texts of one forward pass when predicting.
 const BATCH: usize = 16;
 
-/// A network that can be asked.
-struct Network {
-    model: Electra,
-    config: ElectraConfig,
-    max_seq_length: usize,
+/// Does it say which words were replaced? What Electric gives is no probability of that.
+fn detects(loaded: &Loaded) -> bool {
+    loaded.architecture == Architecture::PreTraining && loaded.config.objective.is_none()
 }
 
-impl Network {
-    fn of(loaded: &Loaded) -> Self {
-        let max_seq_length = loaded.config.max_position_embeddings;
-        Network { model: loaded.model.clone(), config: loaded.config.clone(), max_seq_length }
-    }
+async fn ask(pipeline: &Pipeline<'_>, inputs: Vec<Value>, details: Details) -> Result<Vec<Value>> {
+    let query = |(number, value): (usize, Value)| {
+        let place = format!("input {}", number + 1);
+        pipeline.query(&Input::from_value(value, &place)?, number + 1, &place)
+    };
+    let queries = inputs.into_iter().enumerate().map(query).collect::<Result<Vec<_>>>()?;
+    pipeline.ask(&queries, details).await
 }
 
 fn no_run() -> JsValue {

@@ -7,13 +7,14 @@ use electra::config::ElectraConfig;
 use electra::dataset::Kind;
 use electra::dataset::glue::Split;
 use electra::error::{Error, Result};
-use electra::finetune::check_vocabulary;
+use electra::finetune::{Source, check_vocabulary};
+use electra::query::Pipeline;
 use electra::tasks::question_answering::Windowing;
-use electra::tasks::{Examples, Known, Measured, Reading, check_pairs, kind_of};
+use electra::tasks::{Examples, Known, Reading, check_pairs, kind_of};
 use electra::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 
-use super::named::{NameArgs, Named, Network, Part, write_submission};
+use super::named::{NameArgs, Named, SplitFile, run_with_bar, write_submission};
 use super::{
     ColumnArgs, DeviceArg, at, batch_size, check_file, check_folder, max_seq_length, print_line,
     read_model, read_source, say, within, write_lines,
@@ -105,11 +106,12 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     let device = args.device.open()?.device;
-    let network = Network::load(&files, &tokenizer, windowing, args.batch_size, &device);
-    let network = network.map_err(inside)?;
+    let model = checkpoint::load(&files, &device).map_err(inside)?.model;
+    let pipeline = Pipeline::new(model, config, &tokenizer, args.batch_size, &device);
+    let pipeline = pipeline.map_err(inside)?.with_windowing(windowing);
     let (mut lines, mut predictions) = (Vec::new(), Vec::new());
     for set in &sets {
-        let (line, rows) = measure(&network, named.as_ref(), set)?;
+        let (line, rows) = measure(&pipeline, named.as_ref(), set)?;
         lines.push(line);
         predictions.extend(rows);
     }
@@ -118,7 +120,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     lines.iter().try_for_each(print_line)?;
     match (&named, &args.submission) {
-        (Some(named), Some(folder)) => hand_in(named, &network, folder, &parts, &tests),
+        (Some(named), Some(folder)) => hand_in(named, &pipeline, folder, &parts, &tests),
         _ => Ok(()),
     }
 }
@@ -135,7 +137,7 @@ fn windowing(args: &Args, named: Option<&Named>, config: &ElectraConfig) -> Resu
 }
 
 /// The labelled files of a named task, and those to predict.
-fn parts(args: &Args, named: Option<&Named>) -> Result<(Vec<Part>, Vec<Part>)> {
+fn parts(args: &Args, named: Option<&Named>) -> Result<(Vec<SplitFile>, Vec<SplitFile>)> {
     let Some(named) = named else { return Ok((Vec::new(), Vec::new())) };
     let eval = named.eval()?;
     if args.submission.is_none() {
@@ -150,59 +152,43 @@ fn parts(args: &Args, named: Option<&Named>) -> Result<(Vec<Part>, Vec<Part>)> {
     Ok((eval, tests))
 }
 
-fn by_name(named: &Named, parts: &[Part], known: &Known) -> Result<Vec<Set>> {
-    let set = |part: &Part| {
+fn by_name(named: &Named, parts: &[SplitFile], known: &Known) -> Result<Vec<Set>> {
+    let set = |part: &SplitFile| {
         let examples = named.read(part, &Reading::default(), known)?;
-        Ok(Set {
-            split: Some(part.split),
-            examples: labelled(examples, &part.path.display().to_string())?,
-        })
+        let examples = examples.labelled(&part.path.display().to_string())?;
+        Ok(Set { split: Some(part.split), examples })
     };
     parts.iter().map(set).collect()
 }
 
 fn own_file(args: &Args, kind: Kind, config: &ElectraConfig) -> Result<Set> {
-    let source = read_source(args.data.as_deref().expect("clap asks for it without a name"))?;
-    let known = Known::of(config, kind)?;
-    let reading = args.columns.reading();
-    let examples = Examples::read(kind, &source.name, &source.bytes, &reading, &known)?;
-    Ok(Set { split: None, examples: labelled(examples, &source.name)? })
-}
-
-fn labelled(examples: Examples, name: &str) -> Result<Examples> {
-    match examples.is_labelled() {
-        true => Ok(examples),
-        false => Err(Error::new(name, "there are examples without a label")
-            .fix("electra predict takes unlabelled ones.")),
-    }
+    let path = args.data.as_deref().expect("clap asks for it without a name");
+    let Source { name, bytes } = read_source(path)?;
+    let (reading, known) = (args.columns.reading(), Known::of(config, kind)?);
+    let examples = Examples::read(kind, &name, &bytes, &reading, &known)?.labelled(&name)?;
+    Ok(Set { split: None, examples })
 }
 
 /// A line of scores, and one of predictions for each example.
-fn measure(network: &Network, named: Option<&Named>, set: &Set) -> Result<(Value, Vec<Value>)> {
-    let Set { split, examples } = set;
-    let (encoded, logits) = network.run(examples)?;
-    let mut rows = examples.predictions(&encoded, &logits, &network.config);
-    let evaluation = examples.evaluate(&encoded, &logits);
-    let mut line = match (named, split) {
-        (Some(named), Some(split)) => {
-            let split = named.split_name(*split);
-            rows.iter_mut().for_each(|row| row["split"] = json!(split));
-            named.measured(split, evaluation)
-        }
-        _ => json!(Measured::new(examples.kind(), evaluation, None)),
+fn measure(pipeline: &Pipeline, named: Option<&Named>, set: &Set) -> Result<(Value, Vec<Value>)> {
+    let outputs = run_with_bar(pipeline, &set.examples)?;
+    let mut rows = outputs.predictions();
+    let (Some(named), Some(split)) = (named, set.split) else {
+        return Ok((outputs.measure(None), rows));
     };
-    line["skipped"] = json!(examples.skipped().len());
-    Ok((line, rows))
+    let split = named.split_name(split);
+    rows.iter_mut().for_each(|row| row["split"] = json!(split));
+    Ok((named.measure(split, &outputs), rows))
 }
 
 fn hand_in(
     named: &Named,
-    network: &Network,
+    pipeline: &Pipeline,
     folder: &Path,
-    parts: &[Part],
-    tests: &[Part],
+    parts: &[SplitFile],
+    tests: &[SplitFile],
 ) -> Result<()> {
-    let files = named.submission(network, parts, tests, &Reading::default())?;
+    let files = named.submission(pipeline, parts, tests, &Reading::default())?;
     write_submission(folder, &files)
 }
 

@@ -4,18 +4,17 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use electra::checkpoint::{self, ModelFiles};
+use electra::checkpoint::{self, Loaded, ModelFiles};
 use electra::config::ElectraConfig;
 use electra::dataset::glue::{self, Split};
 use electra::dataset::{Kind, read_tagging};
 use electra::error::{Error, Result};
 use electra::files::write_folder;
 use electra::finetune::Source;
-use electra::heads::{Electra, class_names};
+use electra::heads::class_names;
 use electra::metrics::is_entity_scheme;
-use electra::predict::Scorer;
-use electra::tasks::question_answering::Windowing;
-use electra::tasks::{Encoded, Evaluation, Examples, Known, Measured, Metric, Reading};
+use electra::query::{Outputs, Pipeline};
+use electra::tasks::{Examples, Known, Metric, Reading};
 use electra::tokenizer::Tokenizer;
 use electra::train::FinetuneConfig;
 use serde::Deserialize;
@@ -70,7 +69,7 @@ pub struct Named {
 }
 
 /// One file of it.
-pub struct Part {
+pub struct SplitFile {
     pub split: Split,
     pub path: PathBuf,
 }
@@ -81,8 +80,8 @@ pub struct NamedRun {
     /// How they are read.
     pub reading: Reading,
     /// Labelled ones, that which chooses the best model first.
-    pub eval: Vec<Part>,
-    tests: Vec<Part>,
+    pub eval: Vec<SplitFile>,
+    tests: Vec<SplitFile>,
 }
 
 // ---- What is known of a task ----
@@ -115,13 +114,12 @@ impl Named {
     }
 
     /// The line of a labelled file; of the metrics it has those of the task alone.
-    pub fn measured(&self, split: &str, evaluation: Evaluation) -> Value {
+    pub fn measure(&self, split: &str, outputs: &Outputs) -> Value {
         let metrics = self.metrics();
-        let measured = Measured::new(self.kind(), evaluation, metrics.first().copied());
+        let mut line = outputs.measure(metrics.first().copied());
         let own =
-            |metric: Metric| (metric.name().to_string(), measured.metrics[metric.name()].clone());
+            |metric: Metric| (metric.name().to_string(), line["metrics"][metric.name()].clone());
         let own: Map<String, Value> = metrics.into_iter().map(own).collect();
-        let mut line = json!(measured);
         line["benchmark"] = json!(self.title());
         line["split"] = json!(split);
         line["metrics"] = json!(own);
@@ -248,7 +246,7 @@ impl Named {
     }
 
     /// Labelled files to measure on, the one that chooses the best model first.
-    pub fn eval(&self) -> Result<Vec<Part>> {
+    pub fn eval(&self) -> Result<Vec<SplitFile>> {
         let mut parts = Vec::new();
         match self.name {
             // CoNLL-2000 comes without one; the paper's figure is that of the test file.
@@ -272,13 +270,13 @@ impl Named {
     }
 
     /// Files without labels, to hand predictions in for.
-    pub fn tests(&self) -> Result<Vec<Part>> {
+    pub fn tests(&self) -> Result<Vec<SplitFile>> {
         let Name::Glue(task) = &self.name else { return Ok(Vec::new()) };
         let parts = task.splits().iter().filter(|split| !split.is_labelled());
         parts.filter_map(|split| self.find(*split).transpose()).collect()
     }
 
-    fn require(&self, split: Split) -> Result<Part> {
+    fn require(&self, split: Split) -> Result<SplitFile> {
         if let Some(part) = self.find(split)? {
             return Ok(part);
         }
@@ -351,13 +349,13 @@ impl Named {
         }
     }
 
-    fn find(&self, split: Split) -> Result<Option<Part>> {
+    fn find(&self, split: Split) -> Result<Option<SplitFile>> {
         let mut paths = self.paths(split).into_iter().map(|path| self.folder.join(path));
         let Some(path) = paths.find(|path| path.exists()) else { return Ok(None) };
         if let Name::Squad(version) = &self.name {
             check_version(version, &read_source(&path)?)?;
         }
-        Ok(Some(Part { split, path }))
+        Ok(Some(SplitFile { split, path }))
     }
 
     /// How the files are to be read. The tags of CoNLL-2000 are collected over all of them, as in
@@ -395,7 +393,7 @@ impl Named {
     ///
     /// # Errors
     /// Nothing in it can be used, or a row of a test file cannot be read.
-    pub fn read(&self, part: &Part, reading: &Reading, known: &Known) -> Result<Examples> {
+    pub fn read(&self, part: &SplitFile, reading: &Reading, known: &Known) -> Result<Examples> {
         let Source { name, bytes } = &read_source(&part.path)?;
         match &self.name {
             Name::Glue(task) => {
@@ -441,44 +439,16 @@ fn check_version(version: &str, source: &Source) -> Result<()> {
 
 // ---- After training ----
 
-/// A network with all that it takes to run it on examples.
-pub struct Network<'a> {
-    model: Electra,
-    pub config: ElectraConfig,
-    tokenizer: &'a Tokenizer,
-    windowing: Windowing,
-    batch_size: usize,
-    device: &'a Device,
-}
-
-impl<'a> Network<'a> {
-    /// # Errors
-    /// The model cannot be loaded.
-    pub fn load(
-        files: &ModelFiles,
-        tokenizer: &'a Tokenizer,
-        windowing: Windowing,
-        batch_size: usize,
-        device: &'a Device,
-    ) -> Result<Self> {
-        let loaded = checkpoint::load(files, device)?;
-        let (model, config) = (loaded.model, loaded.config);
-        Ok(Network { model, config, tokenizer, windowing, batch_size, device })
-    }
-
-    /// The examples as the network takes them, and what it gives for them.
-    pub fn run(&self, examples: &Examples) -> Result<(Encoded, Vec<Vec<f32>>)> {
-        let encoded = examples.encode(self.tokenizer, &self.windowing, false)?;
-        let features = &encoded.features;
-        let bar = progress_bar(features.len(), "{bar:30} {pos}/{len} {eta} left");
-        let mut scorer = Scorer::new(features, self.batch_size, self.windowing.max_seq_length);
-        while scorer.done() < features.len() {
-            pollster::block_on(scorer.advance(&self.model, features, self.device))?;
-            bar.set_position(scorer.done() as u64);
-        }
-        bar.finish_and_clear();
-        Ok((encoded, scorer.finish()))
-    }
+/// Runs examples through a model, with a bar.
+pub fn run_with_bar<'a>(pipeline: &'a Pipeline, examples: &'a Examples) -> Result<Outputs<'a>> {
+    let bar = progress_bar(examples.len(), "{bar:30} {pos}/{len} {eta} left");
+    let progress = |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    let outputs = pollster::block_on(pipeline.run(examples, progress))?;
+    bar.finish_and_clear();
+    Ok(outputs)
 }
 
 impl NamedRun {
@@ -493,21 +463,21 @@ impl NamedRun {
         done: &mut Value,
     ) -> Result<()> {
         let NamedRun { named, reading, eval, tests } = self;
-        let (windowing, batch) = (settings.windowing(), settings.batch_size);
-        let network = Network::load(&read_model(folder)?, tokenizer, windowing, batch, device)?;
-        let known = named.known(&network.config)?;
+        let Loaded { model, config, .. } = checkpoint::load(&read_model(folder)?, device)?;
+        let known = named.known(&config)?;
+        let pipeline = Pipeline::new(model, config, tokenizer, settings.batch_size, device)?
+            .with_windowing(settings.windowing());
         done["benchmark"] = json!(named.title());
         for part in eval {
             let examples = named.read(part, reading, &known)?;
-            let (encoded, logits) = network.run(&examples)?;
             let split = named.split_name(part.split);
-            let mut line = named.measured(split, examples.evaluate(&encoded, &logits));
+            let mut line = named.measure(split, &run_with_bar(&pipeline, &examples)?);
             line["event"] = json!("split");
             say(format_args!("{split}: {}", line["metrics"]));
             done["metrics"][split] = line["metrics"].clone();
             try_print_line(&line)?;
         }
-        let files = named.submission(&network, eval, tests, reading)?;
+        let files = named.submission(&pipeline, eval, tests, reading)?;
         if files.is_empty() {
             return Ok(());
         }
@@ -527,21 +497,20 @@ impl Named {
     /// The files to hand in: GLUE's for its test files, predictions of SQuAD's development file.
     pub fn submission(
         &self,
-        network: &Network,
-        eval: &[Part],
-        tests: &[Part],
+        pipeline: &Pipeline,
+        eval: &[SplitFile],
+        tests: &[SplitFile],
         reading: &Reading,
     ) -> Result<ModelFiles> {
-        let known = self.known(&network.config)?;
-        let predict = |part: &Part| -> Result<Vec<Value>> {
+        let known = self.known(pipeline.config())?;
+        let predict = |part: &SplitFile| -> Result<Vec<Value>> {
             let rows = self.read(part, reading, &known)?;
             say(format_args!("predicting {} ({} rows)", part.path.display(), rows.len()));
-            let (encoded, logits) = network.run(&rows)?;
-            Ok(rows.predictions(&encoded, &logits, &network.config))
+            Ok(run_with_bar(pipeline, &rows)?.predictions())
         };
         match &self.name {
             Name::Glue(task) => {
-                let file = |part: &Part| -> Result<(String, Vec<u8>)> {
+                let file = |part: &SplitFile| -> Result<(String, Vec<u8>)> {
                     let name = glue::submission_name(task, part.split).expect("a test split");
                     let rows: Vec<String> = predict(part)?.iter().map(answer).collect();
                     Ok((name, glue::submission(task, &rows)?.into_bytes()))

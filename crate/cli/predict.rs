@@ -2,17 +2,14 @@
 
 use std::path::PathBuf;
 
-use electra::batch::Features;
 use electra::checkpoint;
-use electra::error::Result;
+use electra::error::{Error, Result};
 use electra::finetune::check_vocabulary;
-use electra::predict::logits;
-use electra::query::{Asked, Details, Input, Query};
+use electra::query::{Details, Input, Pipeline, Query};
 use electra::tokenizer::Tokenizer;
 
-use super::{
-    DeviceArg, at, batch_size, check_file, progress_bar, read_input, read_model, say, write_lines,
-};
+use super::lines::Lines;
+use super::{DeviceArg, LineOutput, at, batch_size, check_file, progress_bar, read_model, say};
 
 /// Run a model on texts
 ///
@@ -21,9 +18,14 @@ use super::{
 /// {"input_ids":[..],"token_type_ids":[..],"attention_mask":[..]}. Output is a JSON object a
 /// line, in the same order: {"label","score","scores"} from a classifier, {"labels","scores"} where
 /// a text has several, {"value"} from a regression, {"words","labels","scores"} from a tagger,
-/// {"answer","start","end","score","no_answer_score"} from a question answerer, {"tokens","replaced"} from a discriminator ({"tokens","energies","score"} from one
-/// of Electric: score is a pseudo-log-likelihood), {"tokens","predictions"} for each [MASK] from a
+/// {"answer","start","end","score","no_answer_score"} from a question answerer,
+/// {"tokens","offsets","replaced"} from a discriminator ({"tokens","energies","score"} from one of
+/// Electric: score is a pseudo-log-likelihood), {"tokens","predictions"} for each [MASK] from a
 /// generator.
+///
+/// Memory does not grow with the input: answers are written as they are there, a file's batch by
+/// batch, a stream's as soon as its lines have come. A line that cannot be read ends the run after
+/// the lines before it were answered. An output file is there when all of it is.
 #[derive(clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
@@ -53,36 +55,58 @@ pub fn run(args: Args) -> Result<()> {
     let files = read_model(&args.model)?;
     let inside = |e| at(&args.model, e);
     let tokenizer = Tokenizer::from_files(&files).map_err(inside)?;
-    let text = read_input(args.input.as_deref())?;
-    let source = args.input.as_ref().map_or("standard input".into(), |p| p.display().to_string());
-    let place = |line: usize| format!("{source}, line {}", line + 1);
-    let inputs = text.lines().enumerate().map(|(i, line)| Input::from_line(line, &place(i)));
-    let inputs: Vec<Input> = inputs.collect::<Result<_>>()?;
     let config = checkpoint::read_config(&files).map_err(inside)?;
     check_vocabulary(&tokenizer, &config).map_err(inside)?;
-    let length = config.max_position_embeddings;
-    let asked = Asked::new(&tokenizer, &config, length).map_err(inside)?;
-    let queries = inputs.iter().enumerate().map(|(i, input)| asked.query(input, i + 1, &place(i)));
-    let queries: Vec<Query> = queries.collect::<Result<_>>()?;
-    for (line, _) in queries.iter().enumerate().filter(|(_, query)| query.is_cut()) {
-        say(format_args!("{}: cut to {length} tokens", place(line)));
-    }
+    // So many go through the network between two reads: with few, long and short ones share batches.
+    let most = args.batch_size * 8;
+    let lines = Lines::open(args.input.as_deref(), most)?;
     let device = args.device.open()?.device;
-    let loaded = checkpoint::load(&files, &device).map_err(inside)?;
-    let bar = progress_bar(queries.len(), "{bar:30} {pos}/{len} {eta} left");
+    let model = checkpoint::load(&files, &device).map_err(inside)?.model;
+    drop(files);
+    let pipeline = Pipeline::new(model, config, &tokenizer, args.batch_size, &device);
+    let pipeline = pipeline.map_err(inside)?;
     let details = Details { logits: args.logits, top_k: args.top_k };
-    let mut lines = Vec::new();
-    // A generator's logits are many: a part at a time keeps memory flat.
-    for part in queries.chunks(args.batch_size * 8) {
-        let features: Vec<&Features> = part.iter().flat_map(|query| &query.features).collect();
-        let run = logits(&loaded.model, &features, args.batch_size, length, &device);
-        let mut logits = pollster::block_on(run)?.into_iter();
-        for query in part {
-            let own: Vec<Vec<f32>> = logits.by_ref().take(query.features.len()).collect();
-            lines.push(asked.answer(query, &own, details).map_err(inside)?);
+    let mut output = LineOutput::open(args.output.as_ref())?;
+    let bar = progress_bar(0, "{pos} done, {per_sec}");
+    let mut done = 0;
+    loop {
+        let batch = lines.next_batch(most);
+        if batch.is_empty() {
+            break;
         }
-        bar.inc(part.len() as u64);
+        let (queries, failure) = queries(&pipeline, &lines.source, done, batch);
+        let answers = pollster::block_on(pipeline.ask(&queries, details)).map_err(inside)?;
+        bar.suspend(|| output.write(&answers))?;
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        done += queries.len();
+        bar.set_position(done as u64);
     }
     bar.finish_and_clear();
-    write_lines(args.output.as_ref(), &lines)
+    output.finish()
+}
+
+/// The lines as the network takes them, after `done` others; up to the first that it cannot take,
+/// and why.
+fn queries(
+    pipeline: &Pipeline,
+    source: &str,
+    done: usize,
+    lines: Vec<Result<String>>,
+) -> (Vec<Query>, Option<Error>) {
+    let mut queries = Vec::new();
+    for (number, line) in (done + 1..).zip(lines) {
+        let place = format!("{source}, line {number}");
+        let input = line.and_then(|line| Input::from_line(&line, &place));
+        let query = match input.and_then(|input| pipeline.query(&input, number, &place)) {
+            Ok(query) => query,
+            Err(error) => return (queries, Some(error)),
+        };
+        if query.is_cut() {
+            say(format_args!("{place}: cut to {} tokens", pipeline.max_seq_length()));
+        }
+        queries.push(query);
+    }
+    (queries, None)
 }

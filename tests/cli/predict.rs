@@ -1,5 +1,8 @@
 //! `predict` and `tokenize`.
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 
 use crate::workplace::Workplace;
@@ -165,10 +168,81 @@ fn a_line_that_cannot_be_read_is_named() {
         let input = format!("the cat\n{line}\n");
         let run = work.fails_on(input, PREDICT, &["standard input, line 2", words]);
         assert!(!run.stderr.contains("untagged"), "{}", run.stderr);
-        assert_eq!(run.stdout, "");
+        assert_eq!(run.stdout.lines().count(), 1, "the line before it is answered");
     }
     let long = json!({"input_ids": vec![5; 41]});
     work.fails_on(format!("{long}\n"), PREDICT, &["line 1", "41 input_ids", "1 to 40"]);
+}
+
+/// Of a thousand lines none is lost because of the last.
+#[test]
+fn what_stands_before_a_bad_line_is_answered() {
+    let work = Workplace::with_classifier();
+    let good = "the cat\nthe dog says woof\n".repeat(20);
+    work.write("bad.txt", [good.as_bytes(), b"the caf\xe9\n", good.as_bytes()].concat());
+    for options in ["--batch-size 1", "--batch-size 3", "--batch-size 32"] {
+        let predict = format!("{PREDICT} {options}");
+        let answers = work.ok_on(&good, &predict);
+        let run = work.fails_on(format!("{good}{{\n{good}"), &predict, &["line 41", "EOF"]);
+        let printed: Vec<Value> =
+            run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(printed, answers);
+        let words = ["bad.txt", "UTF-8", "line 41"];
+        let run = work.fails(&format!("{predict} --input bad.txt"), &words);
+        assert_eq!(run.stdout.lines().count(), 40);
+        // A file is whole or not there.
+        work.fails(&format!("{predict} --input bad.txt --output out.jsonl"), &words);
+    }
+}
+
+#[test]
+fn a_line_of_a_pipe_is_answered_before_the_next_one_comes() {
+    let work = Workplace::with_classifier();
+    let mut command = work.command(PREDICT);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    for text in ["the cat", "the dog says woof\nthe cat says meow", ""] {
+        writeln!(input, "{text}").unwrap();
+        for line in text.split('\n') {
+            let answer: Value = serde_json::from_str(&answers.next().unwrap().unwrap()).unwrap();
+            let alone = work.ok_on(format!("{line}\n"), PREDICT);
+            assert!((score(&alone[0]) - score(&answer)).abs() < 1e-5, "{line}: {answer}");
+        }
+    }
+    drop(input);
+    assert!(answers.next().is_none() && child.wait().unwrap().success());
+}
+
+/// 80 MB of input must not become 80 MB of memory.
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_the_input() {
+    let work = Workplace::with_classifier();
+    let mut command = work.command(&format!("{PREDICT} --batch-size 8"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let feed = std::thread::spawn(move || {
+        let line = format!("{{\"text\": \"the cat\"{}}}\n", " ".repeat(8000));
+        (0..10_000).for_each(|_| input.write_all(line.as_bytes()).unwrap());
+    });
+    let status = format!("/proc/{}/status", child.id());
+    let megabytes = || {
+        let status = std::fs::read_to_string(&status).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() / 1024
+    };
+    let mut answers = BufReader::new(child.stdout.take().unwrap()).lines();
+    answers.by_ref().take(1000).for_each(|line| drop(line.unwrap()));
+    let early = megabytes();
+    answers.by_ref().take(8900).for_each(|line| drop(line.unwrap()));
+    let late = megabytes();
+    assert_eq!(answers.count(), 100);
+    feed.join().unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(late < early + 16, "{early} MB after 1000 lines, {late} MB after 9900");
 }
 
 #[test]
