@@ -110,7 +110,8 @@ impl Session {
         answer(&inspect().map_err(to_js)?)
     }
 
-    /// Prepares a fine-tuning run; `advance` then moves it.
+    /// Prepares a fine-tuning run; `advance` then moves it. After an error nothing has changed: the
+    /// run before is still there, and the model that `predict` asks is the same.
     pub async fn start(
         &mut self,
         options: JsValue,
@@ -129,7 +130,8 @@ impl Session {
         Ok(Uint8Array::from(bytes.as_slice()))
     }
 
-    /// As `start` with the same arguments, and then the run stands where it was saved.
+    /// As `start` with the same arguments, and then the run stands where it was saved; after an
+    /// error, too, nothing has changed.
     pub async fn restore(
         &mut self,
         options: JsValue,

@@ -158,7 +158,8 @@ export class Model {
   /**
    * Fine-tunes the model. Resolves when the run has ended or was stopped by `signal`; a stopped model stays usable,
    * and `finetune({ resume: true })` goes on exactly where it stopped. With `checkpointEvery` (steps, or 'auto') the run is
-   * saved in this browser as it goes, under `title`; `about` (anything JSON can hold) is kept with it.
+   * saved in this browser as it goes, under `title`; `about` (anything JSON can hold) is kept with it. What cannot be
+   * started (its data, its options) is rejected before anything changes: the model is the one before, and so is its run.
    */
   async finetune({ train, eval: held, resume = false, signal, checkpointEvery, title, about, ...options } = {}) {
     if (this.#running) throw fromMessage('finetune: a run is going on\n  Stop it first.')

@@ -156,15 +156,22 @@ function tally(id, awaited) {
 async function finetune(id, { options, train, evaluation, again, checkpoints }) {
   if (run?.active) throw new Error('A training run is going on.\n  Stop it first.')
   if (again && (!run || run.done)) throw new Error('There is no training run to resume.\n  Start one first.')
+  const before = run
   const mine = run = { ...(again ? run : newRun({ options, train, evaluation })), ...checkpoints, active: true, stopped: false, paused: null }
+  let isStarted = again
   try {
-    if (!again) tell(id, mine, { event: 'plan', plan: await alone(() => session.start(options, train, evaluation)) })
+    if (!again) {
+      const plan = await alone(() => session.start(options, train, evaluation))
+      isStarted = true
+      tell(id, mine, { event: 'plan', plan })
+    }
     if (mine.every) await hold(id, mine)
     await advance(id, mine)
     await (mine.done ? finish(mine) : keep(id, mine))
   } catch (error) {
-    // What failed to start, or in the middle of a step, cannot go on from there.
-    run = null
+    // What failed to start changed nothing: the run before is still there, here as in the Session. What failed in the
+    // middle of a step cannot go on from there.
+    run = isStarted ? null : before
     throw error
   } finally {
     mine.active = false

@@ -247,6 +247,37 @@ test('pause holds the run and still answers', async ({ blank }) => {
   expect(found.all).toBeGreaterThan(found.after)
 })
 
+test('a run that cannot be started leaves the one before as it was', async ({ blank }) => {
+  const found = await blank.evaluate(async rows => {
+    const { Electra } = await import('./electra.js')
+    const model = await Electra.load('models/electra-tiny/', { device: 'cpu' })
+    const stop = new AbortController()
+    const options = { train: rows, epochs: 1, batchSize: 8, maxSeqLength: 8, readEvery: 1, seed: 2 }
+    await model.finetune({ ...options, signal: stop.signal, onStep: ({ step }) => step === 3 && stop.abort() })
+    const look = async () => ({ run: model.run, info: model.info, answer: await model.predict('the moon'), files: Object.keys(await model.exportFiles()).sort() })
+    const before = await look()
+    const refused = []
+    const refuse = options => model.finetune(options).then(() => 'no error', error => error.message).then(message => refused.push(message))
+    await refuse({ ...options, train: [{ text: 'a', label: 'one' }, { text: 'b', label: 'one' }] })
+    await refuse({ ...options, maxSeqLength: 100_000 })
+    await refuse({ ...options, eval: [{ text: 'a', label: 'another' }] })
+    const after = await look()
+    const rest = await model.finetune({ resume: true })
+    // Over now, it stays too.
+    const last = await model.predict('the moon')
+    await refuse({ ...options, train: [] })
+    const lastAfter = await model.predict('the moon')
+    model.dispose()
+    return { before, after, refused, rest, last, lastAfter }
+  }, ROWS)
+  for (const message of found.refused) expect(message).not.toBe('no error')
+  expect(found.refused).toHaveLength(4)
+  expect(found.before.info.labels).toEqual(['food', 'space'])
+  expect(found.after).toEqual(found.before)
+  expect(found.rest).toMatchObject({ stopped: false, steps: found.rest.plan.steps })
+  expect(found.lastAfter).toEqual(found.last)
+})
+
 test('errors say what is wrong and what to do', async ({ blank }) => {
   const errors = await blank.evaluate(async rows => {
     const { Electra, ElectraError } = await import('./electra.js')

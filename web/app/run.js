@@ -18,6 +18,8 @@ const GPU_READ_EVERY = 4
 export function mountRun(app, page) {
   const charts = makeCharts(() => state)
   let state = null
+  // While a run is being started: the one that is shown again if it cannot be.
+  let before = null
   let lock = null
   const box = mountTry(app, () => state)
   const entry = () => entryOf({ ...state.job, ...state }, { model: state.job.model, device: app.model.info.device })
@@ -44,6 +46,7 @@ export function mountRun(app, page) {
   }
 
   function open(job) {
+    before = state
     state = newState(job)
     page.enter()
     showStart(job)
@@ -62,7 +65,10 @@ export function mountRun(app, page) {
       const result = await app.model.finetune({
         ...options,
         signal: mine.stop.signal,
-        onPlan: plan => { showPlan(Object.assign(mine, { plan })) },
+        onPlan: plan => {
+          before = null
+          showPlan(Object.assign(mine, { plan }))
+        },
         onStep: step => note(mine, step),
         onEvaluating: progress => { mine.evaluating = progress },
         onEvaluation: found => {
@@ -88,23 +94,41 @@ export function mountRun(app, page) {
 
   function fail(error, mine) {
     if (error.fatal) return app.lost(error)
-    if (mine.phase === 'refused') {
-      page.leave()
-      show('back-to-run', false)
-      complain('train-problem', error)
-      state = null
-      return
-    }
-    complain('run-problem', error)
+    if (mine.phase === 'refused') refuse(error)
+    else complain('run-problem', error)
+  }
+
+  /** Nothing has changed: the model is the one before, and so is its run. */
+  function refuse({ message, remedy }) {
+    state = before
+    page.leave()
+    show('back-to-run', Boolean(state))
+    complain('train-problem', { message, remedy: state ? `${remedy} The last run is as it was.`.trim() : remedy })
+    if (state) reopen(state)
+    else box.ready(app.model)
+  }
+
+  function reopen(mine) {
+    showStart(mine.job)
+    box.open(mine.job)
+    showPlan(mine)
+    if (mine.evaluations.length) showScore(mine)
+    const last = mine.evaluations.at(-1)
+    if (last?.step > 0) showResults(last.task, last)
+    finishView(mine)
   }
 
   function finish(mine) {
-    draw(mine, charts)
-    showPhase(mine)
+    finishView(mine)
     app.title('')
     app.announce(closingWords(mine), { urgent: true })
-    box.guess()
     if (mine.phase === 'stopped' || mine.phase === 'done') runs.add(entry())
+  }
+
+  function finishView(mine) {
+    draw(mine, charts)
+    showPhase(mine)
+    box.guess()
   }
 
   mountControls(app, () => state, { go, leave: page.leave })
@@ -119,7 +143,7 @@ export function mountRun(app, page) {
       else box.ready(model)
     },
     gone() {
-      state = null
+      state = before = null
       app.title('')
       show('results', false)
       box.gone()
