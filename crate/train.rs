@@ -28,7 +28,7 @@ pub struct FinetuneConfig {
     pub epochs: f64,
     /// Examples of one forward pass.
     pub batch_size: usize,
-    /// Batches whose gradients are averaged into one update.
+    /// Batches of one update: its loss is the mean over all of their examples, or labelled tokens.
     pub accumulate: usize,
     pub learning_rate: f64,
     /// The share of all updates over which the learning rate rises.

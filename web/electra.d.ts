@@ -311,7 +311,7 @@ export interface FinetuneOptions extends ColumnOptions {
   eval?: Table
   epochs?: number
   batchSize?: number
-  /** Batches of one step. */
+  /** Batches of one step: its loss is the mean over all of their examples, or labelled tokens. */
   accumulate?: number
   learningRate?: number
   maxSeqLength?: number

@@ -99,7 +99,8 @@ pub struct Args {
     /// 32 by default
     #[arg(long, value_name = "N", value_parser = batch_size)]
     batch_size: Option<usize>,
-    /// Batches averaged into one update
+    /// Batches of one update, whose loss is the mean over all of their examples (of tags, over all
+    /// words): with --batch-size 8, 2 do as one batch of 16 does
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = batch_size)]
     accumulate: usize,
     /// Texts are cut to that many tokens, [CLS] and [SEP] included; 128 by default, less where

@@ -43,7 +43,10 @@ fn source(kind: Kind, count: usize, shift: usize) -> Source {
             Kind::Classification => format!("{},the {a} {b} cat\n", ["x", "y"][i % 2]),
             Kind::MultiLabel => format!("{},the {a} {b} cat\n", ["x|y", "y", "x", "x|z"][i % 4]),
             Kind::Regression => format!("{}.5,the {a} {b} cat\n", i % 5),
-            Kind::Tagging => format!("the O\n{a} B-X\n{b} I-X\ncat {}\n\n", ["O", "B-X"][i % 2]),
+            Kind::Tagging => {
+                let (more, tag) = ("sat O\n".repeat(i % 4), ["O", "B-X"][i % 2]);
+                format!("the O\n{a} B-X\n{b} I-X\n{more}cat {tag}\n\n")
+            }
             Kind::QuestionAnswering => format!(
                 "{{\"question\": \"who {b}\", \"context\": \"the cat {a} sat\", \
                  \"answers\": [{{\"text\": \"cat\", \"answer_start\": 4}}]}}\n"
@@ -389,24 +392,25 @@ fn one_task_alone_is_the_plain_loop() {
     let mut losses = Vec::new();
     for step in 0..steps {
         let mut parts = Vec::new();
-        for (micro, batch) in batches.iter().enumerate().skip(step * 2).take(2) {
+        let own = || batches.iter().enumerate().skip(step * 2).take(2);
+        let terms: usize = own().map(|(_, batch)| batch.len()).sum();
+        for (micro, batch) in own() {
             let examples: Vec<&Features> = batch.iter().map(|row| &rows[*row]).collect();
             let seed = stream(config.seed, "dropout", micro as u64);
             let at_once = examples_at_once(config.batch_size, config.max_seq_length, &device);
             for (part, chunk) in examples.chunks(at_once).enumerate() {
                 let batch = collate(chunk, chunk.len(), 16, width, &device.clone().autodiff());
-                parts.push((batch, examples.len(), stream(seed, "part", part as u64)));
+                parts.push((batch, stream(seed, "part", part as u64)));
             }
         }
         let autodiff = device.clone().autodiff();
-        let (loss, grads) =
-            shards::gradients(&model, parts, &autodiff, |model, (batch, terms, seed)| {
-                let mut dropout = DropoutMasks::seeded(seed);
-                let targets = batch.targets.clone();
-                let logits = model.training_logits(&batch.inputs, targets, &mut dropout);
-                let loss: Tensor<1> = tasks::loss(kind, logits, &batch, width, terms) * 0.5;
-                shards::Part { report: loss.clone().inner(), loss }
-            });
+        let (loss, grads) = shards::gradients(&model, parts, &autodiff, |model, (batch, seed)| {
+            let mut dropout = DropoutMasks::seeded(seed);
+            let targets = batch.targets.clone();
+            let logits = model.training_logits(&batch.inputs, targets, &mut dropout);
+            let loss = tasks::loss(kind, logits, &batch, width, terms);
+            shards::Part { report: loss.clone().inner(), loss }
+        });
         losses.push(loss.into_scalar::<f32>());
         (model, _) = optimizer.update(model, grads);
     }
@@ -474,6 +478,33 @@ fn a_step_moves_the_heads_of_its_tasks_only() {
     // 10 batches and 1 an epoch, for two epochs and a half: 11 * 2.5 rounds to 28.
     assert_eq!(turns[0] + turns[1], 28);
     assert!((2..=3).contains(&turns[1]), "{turns:?}");
+}
+
+/// An update takes the mean over all of its labels, however it is cut into batches: those of 4
+/// sentences have more words or fewer.
+#[test]
+fn batches_that_are_accumulated_are_one_batch() {
+    for kind in KINDS {
+        let losses = [(16, 1), (8, 2), (4, 4)].map(|(batch_size, accumulate)| {
+            let mut plan = Plan::new(&[kind]);
+            (plan.rows, plan.dropout) = (vec![48], 0.0);
+            plan.config = FinetuneConfig { batch_size, accumulate, epochs: 2.0, ..plan.config };
+            let (mut trainer, mut losses) = (plan.trainer(), Vec::new());
+            loop {
+                match block_on(trainer.advance()).unwrap() {
+                    Progress::Step(stats) => losses.extend(stats.losses),
+                    Progress::Done { .. } => break losses,
+                    _ => {}
+                }
+            }
+        });
+        assert_eq!(losses[0].len(), 6, "{kind:?}");
+        for other in &losses[1..] {
+            for (one, other) in losses[0].iter().zip(other) {
+                assert!((one.loss - other.loss).abs() < 1e-5, "{kind:?}: {losses:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -393,11 +393,11 @@ impl Trainer {
         for _ in 0..self.config.accumulate {
             batches.push(self.next_batch());
         }
-        let jobs = batches.iter().map(|(job, _)| *job).collect();
-        let parts: Vec<Part> = batches.into_iter().flat_map(|(_, parts)| parts).collect();
-        let examples = parts.iter().map(|part| part.batch.examples).sum();
-        let tokens = parts.iter().map(|part| part.batch.tokens).sum();
-        let (loss, grads) = self.gradients(parts);
+        let jobs = batches.iter().map(|batch| batch.job).collect();
+        let parts = || batches.iter().flat_map(|batch| &batch.parts);
+        let examples = parts().map(|part| part.batch.examples).sum();
+        let tokens = parts().map(|part| part.batch.tokens).sum();
+        let (loss, grads) = self.gradients(batches);
         let norm = self.apply(grads);
         let step = self.optimizer.step;
         self.unread.push((step, Tensor::cat(vec![loss, norm], 0)));
@@ -427,24 +427,30 @@ impl Trainer {
         norm
     }
 
-    /// The mean loss and gradients of the micro-batches of one update.
-    fn gradients(&self, parts: Vec<Part>) -> (Tensor<1>, GradientsParams) {
-        let weight = 1.0 / self.config.accumulate as f64;
-        let device = self.device.clone().autodiff();
+    /// The mean loss and gradients of one update: of each task over all of its terms, whatever
+    /// batches they came in; tasks weigh as many batches as they have.
+    fn gradients(&self, batches: Vec<MicroBatch>) -> (Tensor<1>, GradientsParams) {
         let jobs = &self.jobs;
+        let of_job = |job| batches.iter().filter(move |batch: &&MicroBatch| batch.job == job);
+        let terms = |job| of_job(job).map(|batch| batch.terms).sum::<usize>();
+        let share = |job| of_job(job).count() as f64 / batches.len() as f64;
+        let shares: Vec<(usize, f64)> =
+            (0..jobs.len()).map(|job| (terms(job), share(job))).collect();
+        let parts: Vec<Part> = batches.into_iter().flat_map(|batch| batch.parts).collect();
+        let device = self.device.clone().autodiff();
         shards::gradients(self.training_network(), parts, &device, |network, part| {
             let Batch { inputs, targets, .. } = &part.batch;
             let (model, mut dropout) = (network.of_task(part.job), DropoutMasks::seeded(part.seed));
             let logits = model.training_logits(inputs, targets.clone(), &mut dropout);
             let (kind, width) = (jobs[part.job].eval.kind(), jobs[part.job].width());
-            let loss = tasks::loss(kind, logits, &part.batch, width, part.terms) * weight;
+            let (terms, share) = shares[part.job];
+            let loss = tasks::loss(kind, logits, &part.batch, width, terms) * share;
             shards::Part { report: loss.clone().inner(), loss }
         })
     }
 
-    /// The next micro-batch in the seeded order: its task, and the parts that go through the
-    /// network at once.
-    fn next_batch(&mut self) -> (usize, Vec<Part>) {
+    /// The next micro-batch in the seeded order.
+    fn next_batch(&mut self) -> MicroBatch {
         let FinetuneConfig { batch_size, max_seq_length, seed, .. } = self.config;
         let sizes = sizes(&self.jobs);
         let per_epoch: usize = sizes.iter().map(|size| size.div_ceil(batch_size)).sum();
@@ -465,11 +471,11 @@ impl Trainer {
             Part {
                 job: *number,
                 batch: job.collate(rows, full, max_seq_length, &device),
-                terms,
                 seed: stream(seed, "part", part as u64),
             }
         };
-        (*number, rows.chunks(at_once).enumerate().map(part).collect())
+        let parts = rows.chunks(at_once).enumerate().map(part).collect();
+        MicroBatch { job: *number, terms, parts }
     }
 
     /// Reads the waiting losses back, all at once. Where that fails they wait on: asked again, it
@@ -505,12 +511,18 @@ pub fn mean(verdicts: &[Verdict]) -> f64 {
     verdicts.iter().map(|verdict| verdict.score).sum::<f64>() / verdicts.len() as f64
 }
 
+/// A batch of one task.
+struct MicroBatch {
+    job: usize,
+    /// Of its loss.
+    terms: usize,
+    parts: Vec<Part>,
+}
+
 /// Rows that go through the network at once.
 struct Part {
     job: usize,
     batch: Batch,
-    /// Of the loss of the whole micro-batch.
-    terms: usize,
     /// Of the dropout.
     seed: u64,
 }
