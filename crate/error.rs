@@ -35,11 +35,14 @@ pub fn listed<T: AsRef<str>>(names: &[T]) -> String {
     quoted.join(", ")
 }
 
-/// The name that a wrong one is nearest to; `None` where there is none at all.
+/// The name that was meant by a wrong one, where one is near: capitals aside, about a third of the
+/// letters may be others.
 pub fn nearest<'a, T: AsRef<str>>(wrong: &str, names: &'a [T]) -> Option<&'a str> {
-    let likeness = |name: &&str| strsim::jaro_winkler(name, wrong);
-    let names = names.iter().map(AsRef::as_ref);
-    names.max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
+    let wrong = wrong.to_lowercase();
+    let distance = |name: &str| strsim::levenshtein(&name.to_lowercase(), &wrong);
+    let near = names.iter().map(AsRef::as_ref).map(|name| (distance(name), name));
+    let (distance, name) = near.min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + wrong.len() / 3).then_some(name)
 }
 
 /// The text in quotes, cut where it is long.

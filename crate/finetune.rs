@@ -104,9 +104,10 @@ fn check_names(settings: &Map<String, Value>) -> Result<()> {
     let known = serde_json::to_value(FinetuneConfig::default()).expect("plain data");
     let known: Vec<&String> = known.as_object().expect("a struct").keys().collect();
     let Some(wrong) = settings.keys().find(|name| !known.contains(name)) else { return Ok(()) };
-    let near = nearest(wrong, &known).unwrap_or_default();
+    let near = nearest(wrong, &known);
+    let near = near.map_or(String::new(), |near| format!("Did you mean {near}? "));
     Err(Error::new(format!("option {wrong:?}"), "there is no such option")
-        .fix(format!("Did you mean {near}? The options are {}.", listed(&known))))
+        .fix(format!("{near}The options are {}.", listed(&known))))
 }
 
 /// A file that was read: its name and what it holds.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use super::table::{LABELS, PAIRS, TEXTS, Table};
-use crate::error::{Error, Result, listed};
+use crate::error::{Error, Result, listed, nearest};
 
 /// The columns that are used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -108,31 +108,11 @@ fn distinct(columns: Columns) -> Result<Columns> {
 
 pub(super) fn require_column(table: &Table, name: &str) -> Result<usize> {
     table.columns.iter().position(|column| column == name).ok_or_else(|| {
-        let nearest = table.columns.iter().min_by_key(|column| edit_distance(column, name));
-        let hint = match nearest {
-            Some(nearest) if edit_distance(nearest, name) <= 1 + name.len() / 3 => {
-                format!(" Did you mean {nearest:?}?")
-            }
-            _ => String::new(),
-        };
+        let hint = nearest(name, &table.columns);
+        let hint = hint.map_or(String::new(), |hint| format!(" Did you mean {hint:?}?"));
         Error::new("columns", format!("there is no column {name:?}"))
             .fix(format!("The columns are {}.{hint}", listed(&table.columns)))
     })
-}
-
-/// Letters to insert, delete or replace, capitals aside.
-pub(super) fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, a) in a.to_lowercase().chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 
 use super::classes::classification;
-use super::columns::{Columns, edit_distance};
+use super::columns::Columns;
 use super::kinds::Kind;
 use super::scores::regression;
-use super::table::{Format, Problem, Row, Table, decode, in_file};
+use super::table::{Problem, Row, Table, in_file, read_raw_table};
 use super::texts::{TextExample, Texts};
-use crate::error::{Error, Result, excerpt, listed};
+use crate::error::{Error, Result, excerpt, listed, nearest};
 
 /// What the tasks are trained with, in tokens.
 pub const MAX_SEQ_LENGTH: usize = 128;
@@ -26,7 +26,7 @@ pub struct Task {
     /// What its folder may be called, the download's name first.
     pub folders: &'static [&'static str],
     /// Text, its pair and the label of the training and development files: names in the header, or
-    /// 0-based places where there is none.
+    /// the numbers of the columns where there is none.
     columns: [&'static str; 3],
     /// In the order of their indices; empty where the task is regression.
     pub labels: &'static [&'static str],
@@ -42,7 +42,7 @@ const ENTAILMENT: &[&str] = &["entailment", "not_entailment"];
 
 #[rustfmt::skip]
 pub const TASKS: &[Task] = &[
-    Task { name: "cola", folders: &["CoLA", "cola"], columns: ["3", "", "1"], labels: BINARY, metrics: &["mcc"], epochs: 3.0, is_symmetric: false },
+    Task { name: "cola", folders: &["CoLA", "cola"], columns: ["4", "", "2"], labels: BINARY, metrics: &["mcc"], epochs: 3.0, is_symmetric: false },
     Task { name: "sst2", folders: &["SST-2", "sst", "sst2"], columns: ["sentence", "", "label"], labels: BINARY, metrics: &["accuracy"], epochs: 3.0, is_symmetric: false },
     Task { name: "mrpc", folders: &["MRPC", "mrpc"], columns: ["#1 String", "#2 String", "Quality"], labels: BINARY, metrics: &["accuracy", "f1"], epochs: 3.0, is_symmetric: true },
     Task { name: "stsb", folders: &["STS-B", "sts", "stsb"], columns: ["sentence1", "sentence2", "score"], labels: &[], metrics: &["spearman", "pearson"], epochs: 10.0, is_symmetric: true },
@@ -81,24 +81,14 @@ pub fn find(name: &str) -> Result<&'static Task> {
     };
     TASKS.iter().find(is_name).ok_or_else(|| {
         let names: Vec<_> = TASKS.iter().map(|task| task.name).collect();
-        Error::new("GLUE task", format!("there is no {}", excerpt(name))).fix(format!(
-            "The tasks are {}.{}",
-            names.join(", "),
-            hint(name)
-        ))
+        let all = TASKS.iter().flat_map(|task| task.folders.iter().chain([&task.name]));
+        let all: Vec<&str> = all.copied().collect();
+        let own = |near: &str| TASKS.iter().find(|t| t.name == near || t.folders.contains(&near));
+        let hint = nearest(name, &all).and_then(own);
+        let hint = hint.map_or(String::new(), |task| format!(" Did you mean {}?", task.name));
+        Error::new("GLUE task", format!("there is no {}", excerpt(name)))
+            .fix(format!("The tasks are {}.{hint}", names.join(", ")))
     })
-}
-
-fn hint(name: &str) -> String {
-    let distance = |task: &&Task| {
-        let names = task.folders.iter().chain([&task.name]);
-        names.map(|own| edit_distance(own, name)).min().unwrap_or(usize::MAX)
-    };
-    let nearest = TASKS.iter().min_by_key(distance);
-    match nearest.filter(|task| distance(task) <= 1 + name.len() / 3) {
-        Some(task) => format!(" Did you mean {}?", task.name),
-        None => String::new(),
-    }
 }
 
 impl Task {
@@ -165,9 +155,8 @@ pub fn read_glue_as(
         return Err(Error::new(name, format!("{} has no split {split:?}", task.name))
             .fix("Only mnli has mismatched and diagnostic splits."));
     }
-    let text = decode(name, bytes)?;
     let has_header = task.name != "cola" || !split.is_labelled();
-    let table = raw_table(name, &text, has_header)?;
+    let table = read_raw_table(name, bytes, has_header)?;
     let columns = columns(task, split);
     for column in [Some(&columns.text), columns.pair.as_ref(), columns.label.as_ref()] {
         require(task, &table, column)?;
@@ -205,37 +194,6 @@ fn require(task: &Task, table: &Table, column: Option<&String>) -> Result<()> {
             )))
         }
     }
-}
-
-/// Tab-separated lines without quoting; places for names where there is no header.
-fn raw_table(name: &str, text: &str, has_header: bool) -> Result<Table> {
-    let mut lines = (1..).zip(text.lines()).filter(|(_, line)| !line.is_empty()).peekable();
-    let first: Vec<String> = match lines.peek() {
-        Some((_, line)) => line.split('\t').map(|cell| cell.trim().to_string()).collect(),
-        None => vec![],
-    };
-    let columns = if has_header {
-        lines.next();
-        first
-    } else {
-        (0..first.len()).map(|place| place.to_string()).collect()
-    };
-    let (mut rows, mut problems) = (vec![], vec![]);
-    for (number, line) in lines {
-        let cells: Vec<_> = line.split('\t').map(|cell| Some(cell.to_string())).collect();
-        if cells.len() == columns.len() {
-            rows.push(Row { number, cells });
-        } else {
-            let (fields, width) = (cells.len(), columns.len());
-            let reason = format!("{fields} fields where the first row has {width}");
-            problems.push(Problem { row: number, reason });
-        }
-    }
-    if rows.is_empty() && problems.is_empty() {
-        return Err(Error::new(name, "there is a header, but no row below it"));
-    }
-    let format = Format::Csv { delimiter: '\t' };
-    Ok(Table { name: name.to_string(), format, has_header, columns, rows, problems })
 }
 
 /// Every row, also one without text: the site counts them.

@@ -87,8 +87,25 @@ pub fn read_table(name: &str, bytes: &[u8]) -> Result<Table> {
             Err(Error::new(format!("{name}, row {row}"), reason)
                 .fix("No row of the file can be read; this is the first one."))
         }
-        (true, None) => Err(Error::new(name, "there is a header, but no row below it")),
+        (true, None) => Err(no_rows(name)),
     }
+}
+
+/// Reads tab-separated lines as they are, by a caller who knows them: quotes are text, and there is
+/// a header or none. That no row fits may be told by what reads them.
+pub(super) fn read_raw_table(name: &str, bytes: &[u8], has_header: bool) -> Result<Table> {
+    let text = decode(name, bytes)?;
+    // Without quotes none is left open.
+    let records = Records { is_raw: true, ..Records::new(&text, '\t') }.flatten().collect();
+    let table = tabulate(name, '\t', records, has_header);
+    match table.rows.is_empty() && table.problems.is_empty() {
+        true => Err(no_rows(name)),
+        false => Ok(table),
+    }
+}
+
+fn no_rows(name: &str) -> Error {
+    Error::new(name, "there is a header, but no row below it")
 }
 
 /// The text of a file, which must hold some.
@@ -197,6 +214,10 @@ fn read_csv(name: &str, text: &str) -> Result<Table> {
         })?);
     }
     let has_header = looks_like_header(&records);
+    Ok(tabulate(name, delimiter, records, has_header))
+}
+
+fn tabulate(name: &str, delimiter: char, mut records: Vec<Record>, has_header: bool) -> Table {
     let width = records.first().map_or(0, |record| record.cells.len());
     let header = if has_header { Some(records.remove(0)) } else { None };
     let columns = column_names(header, width);
@@ -208,7 +229,7 @@ fn read_csv(name: &str, text: &str) -> Result<Table> {
         }
     }
     let format = Format::Csv { delimiter };
-    Ok(Table { name: name.to_string(), format, has_header, columns, rows, problems })
+    Table { name: name.to_string(), format, has_header, columns, rows, problems }
 }
 
 /// A first line `sep=;`, which tells Excel the delimiter, and the text below it.
@@ -309,6 +330,8 @@ struct Unclosed;
 struct Records<'a> {
     rest: &'a str,
     delimiter: char,
+    /// Quotes are text.
+    is_raw: bool,
     line: usize,
     /// Fields of the first record.
     width: usize,
@@ -316,7 +339,7 @@ struct Records<'a> {
 
 impl<'a> Records<'a> {
     fn new(text: &'a str, delimiter: char) -> Self {
-        Records { rest: text, delimiter, line: 1, width: 0 }
+        Records { rest: text, delimiter, is_raw: false, line: 1, width: 0 }
     }
 
     fn skip_blank_lines(&mut self) {
@@ -346,7 +369,7 @@ impl<'a> Records<'a> {
         record: &'a str,
     ) -> std::result::Result<Option<Field<'a>>, Unclosed> {
         let quoted = text.trim_start_matches(' ');
-        if !quoted.starts_with('"') {
+        if self.is_raw || !quoted.starts_with('"') {
             return Ok(None);
         }
         let Some(end) = closing_quote(quoted) else {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::Init;
 use crate::config::{Activation, DiscriminatorObjective, ElectraConfig};
-use crate::error::{Error, Result, nearest};
+use crate::error::{Error, Result, listed, nearest};
 use crate::optim::{OptimizerConfig, Schedule};
 
 /// What is learned.
@@ -271,7 +271,7 @@ impl PretrainConfig {
     /// This configuration with some fields replaced; `place` is where they come from.
     ///
     /// # Errors
-    /// A field is unknown (the nearest one is named), of the wrong kind, or out of range.
+    /// A field is unknown (one that is near is named), of the wrong kind, or out of range.
     pub fn with(self, place: &str, fields: Map<String, Value>) -> Result<Self> {
         let Value::Object(mut all) = serde_json::to_value(&self).expect("plain data") else {
             unreachable!("a struct is an object")
@@ -495,8 +495,11 @@ impl PretrainConfig {
 
 fn unknown_key(place: &str, key: &str, known: &Map<String, Value>) -> Error {
     let known: Vec<_> = known.keys().collect();
-    Error::new(place, format!("there is no setting {key:?}"))
-        .fix(format!("The nearest one is {:?}.", nearest(key, &known).unwrap_or_default()))
+    let error = Error::new(place, format!("there is no setting {key:?}"));
+    match nearest(key, &known) {
+        Some(near) => error.fix(format!("The nearest one is {near:?}.")),
+        None => error.fix(format!("The settings are {}.", listed(&known))),
+    }
 }
 
 #[cfg(test)]
