@@ -126,7 +126,7 @@ struct Part {
 }
 
 impl Corpus {
-    /// Opens the folder and maps its shards into memory.
+    /// Opens the folder and its shards.
     ///
     /// # Errors
     /// The folder is not a complete result of `prepare`; a shard is missing, cut short or other
@@ -162,7 +162,7 @@ impl Corpus {
     /// Bytes of all shards on disk.
     pub fn bytes(&self) -> u64 {
         let shards = self.train.shards.iter().chain(&self.eval.shards);
-        shards.map(|(_, shard)| shard.bytes() as u64).sum()
+        shards.map(|(_, shard)| shard.bytes()).sum()
     }
 
     pub fn len(&self, split: Split) -> usize {
@@ -404,6 +404,19 @@ mod tests {
         let last = whole.len() - data - 1;
         assert!(problem(Some(&changed(last, 90))).contains("no second segment"));
         assert!(problem(None).contains("cannot be read"));
+    }
+
+    #[test]
+    fn a_shard_that_is_cut_short_after_it_was_opened_is_an_error() {
+        let (folder, shard) = (tempfile::tempdir().unwrap(), "train-00000.safetensors");
+        let corpus = prepared(folder.path());
+        let file = std::fs::File::options().write(true).open(folder.path().join(shard)).unwrap();
+        for length in [200, 10, 0] {
+            file.set_len(length).unwrap();
+            let error = corpus.example(Split::Train, 0).unwrap_err();
+            assert!(error.place.contains(shard) && error.problem.contains("cut short"), "{error}");
+            assert!(corpus.verify().unwrap_err().problem.contains("cut short"));
+        }
     }
 
     #[test]

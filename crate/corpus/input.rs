@@ -6,7 +6,7 @@
 //! one JSON document, and a stream can go on from any item of it.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -241,7 +241,9 @@ impl Input {
             Packed::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(file)),
             Packed::Zstandard => Box::new(zstd::stream::read::Decoder::with_buffer(file)?),
         };
-        std::io::copy(&mut unpacked.by_ref().take(offset), &mut std::io::sink())?;
+        if std::io::copy(&mut unpacked.by_ref().take(offset), &mut std::io::sink())? < offset {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
         Ok(Box::new(BufReader::with_capacity(1 << 16, unpacked)))
     }
 

@@ -2,12 +2,12 @@
 //! `[examples]`, the real tokens; `segment_starts` `[examples]`, where the second segment begins,
 //! which is the length where there is none.
 
+use std::fmt::Display;
 use std::fs::File;
-use std::ops::Range;
+use std::io::ErrorKind;
 use std::path::Path;
 
-use memmap2::Mmap;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -146,15 +146,18 @@ pub struct Example {
     pub segment_start: usize,
 }
 
-/// A shard on disk, mapped into memory.
+/// A shard on disk. Its rows are read one by one: what is mapped into memory and then cut short by
+/// somebody ends the process.
 pub struct Shard {
     name: String,
     layout: Layout,
     examples: usize,
-    bytes: Mmap,
-    input_ids: Range<usize>,
-    lengths: Range<usize>,
-    segment_starts: Range<usize>,
+    file: File,
+    /// Bytes of the file, and where in it the tensors begin.
+    length: u64,
+    input_ids: u64,
+    lengths: u64,
+    segment_starts: u64,
 }
 
 impl Shard {
@@ -163,30 +166,36 @@ impl Shard {
     pub fn open(folder: &Path, info: &ShardInfo, layout: Layout) -> Result<Self> {
         let path = folder.join(&info.file);
         let name = path.display().to_string();
-        let damaged = |e: &dyn std::fmt::Display| {
-            Error::new(&name, format!("cannot be read ({e})")).fix(super::AGAIN)
+        let open = || {
+            let file = File::open(&path)?;
+            let length = file.metadata()?.len();
+            Ok((file, length))
         };
-        let file = File::open(&path).map_err(|e| damaged(&e))?;
-        // SAFETY: a shard is written under another name and never changed under its own. Should
-        // someone cut it short meanwhile, the process ends with a bus error.
-        let bytes = unsafe { Mmap::map(&file) }.map_err(|e| damaged(&e))?;
-        let tensors = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&e))?;
-        let range = |tensor: &str, dtype: Dtype, shape: &[usize]| {
-            let view = tensors.tensor(tensor).map_err(|e| damaged(&e))?;
-            if (view.dtype(), view.shape()) != (dtype, shape) {
-                let (is, was) = (view.dtype(), view.shape());
-                let words = format!("{tensor} is {is} {was:?}, not {dtype} {shape:?}");
-                return Err(Error::new(&name, words).fix(super::AGAIN));
-            }
-            let start = view.data().as_ptr().addr() - bytes.as_ptr().addr();
-            Ok(start..start + view.data().len())
+        let (file, length) = open().map_err(|e| unreadable(&name, &e))?;
+        let (start, header) = read_header(&name, &file, length)?;
+        let begin = |tensor: &str, dtype: Dtype, shape: &[usize]| {
+            let problem = match header.info(tensor) {
+                Some(info) if (info.dtype, &info.shape[..]) == (dtype, shape) => {
+                    let (from, to) = info.data_offsets;
+                    let row = shape.iter().try_fold(dtype.bitsize() / 8, |a, b| a.checked_mul(*b));
+                    if row.is_some_and(|bytes| from.checked_add(bytes) == Some(to)) {
+                        return Ok(start + from as u64);
+                    }
+                    format!("{tensor} is not as long as its shape says")
+                }
+                Some(TensorInfo { dtype: is, shape: was, .. }) => {
+                    format!("{tensor} is {is} {was:?}, not {dtype} {shape:?}")
+                }
+                None => format!("is without {tensor}"),
+            };
+            Err(Error::new(&name, problem).fix(super::AGAIN))
         };
         let input_ids =
-            range("input_ids", layout.dtype(), &[info.examples, layout.max_seq_length])?;
-        let lengths = range("lengths", Dtype::U16, &[info.examples])?;
-        let segment_starts = range("segment_starts", Dtype::U16, &[info.examples])?;
+            begin("input_ids", layout.dtype(), &[info.examples, layout.max_seq_length])?;
+        let lengths = begin("lengths", Dtype::U16, &[info.examples])?;
+        let segment_starts = begin("segment_starts", Dtype::U16, &[info.examples])?;
         let examples = info.examples;
-        Ok(Shard { name, layout, examples, bytes, input_ids, lengths, segment_starts })
+        Ok(Shard { name, layout, examples, file, length, input_ids, lengths, segment_starts })
     }
 
     pub fn examples(&self) -> usize {
@@ -194,14 +203,14 @@ impl Shard {
     }
 
     /// Of the file.
-    pub fn bytes(&self) -> usize {
-        self.bytes.len()
+    pub fn bytes(&self) -> u64 {
+        self.length
     }
 
     /// # Errors
-    /// The row cannot come from `prepare`.
+    /// The row cannot come from `prepare`, or the file is not what it was when it was opened.
     pub fn example(&self, row: usize) -> Result<Example> {
-        let example = self.read(row);
+        let example = self.read(row)?;
         let length = example.input_ids.len();
         match self.layout.problem(&example) {
             None => Ok(example),
@@ -212,27 +221,85 @@ impl Shard {
         }
     }
 
-    fn read(&self, row: usize) -> Example {
-        let short = |range: &Range<usize>| {
-            let at = range.start + 2 * row;
-            usize::from(u16::from_le_bytes([self.bytes[at], self.bytes[at + 1]]))
+    fn read(&self, row: usize) -> Result<Example> {
+        let short = |start: u64| -> Result<usize> {
+            let mut bytes = [0; 2];
+            read_at(&self.name, &self.file, &mut bytes, start + 2 * row as u64)?;
+            Ok(usize::from(u16::from_le_bytes(bytes)))
         };
         let width = self.layout.id_bytes();
-        let start = self.input_ids.start + row * width * self.layout.max_seq_length;
-        let length = short(&self.lengths).min(self.layout.max_seq_length);
-        let ids = self.bytes[start..start + width * length].chunks_exact(width);
+        let start = self.input_ids + (row * width * self.layout.max_seq_length) as u64;
+        let mut ids = vec![0; width * short(self.lengths)?.min(self.layout.max_seq_length)];
+        read_at(&self.name, &self.file, &mut ids, start)?;
         let id = |bytes: &[u8]| bytes.iter().rev().fold(0, |id, byte| id << 8 | u32::from(*byte));
-        Example { input_ids: ids.map(id).collect(), segment_start: short(&self.segment_starts) }
+        let input_ids = ids.chunks_exact(width).map(id).collect();
+        Ok(Example { input_ids, segment_start: short(self.segment_starts)? })
     }
 
     /// # Errors
     /// The file is not the one that was written.
     pub fn verify(&self, info: &ShardInfo) -> Result<()> {
-        if super::hex(&Sha256::digest(&self.bytes)) == info.sha256 {
+        let (mut hash, mut buffer, mut at) = (Sha256::new(), vec![0; 1 << 20], 0);
+        while at < self.length {
+            let count = buffer.len().min((self.length - at) as usize);
+            read_at(&self.name, &self.file, &mut buffer[..count], at)?;
+            hash.update(&buffer[..count]);
+            at += count as u64;
+        }
+        if super::hex(&hash.finalize()) == info.sha256 {
             return Ok(());
         }
         Err(Error::new(&self.name, "is not the file that was written (SHA-256)").fix(super::AGAIN))
     }
+}
+
+fn unreadable(name: &str, reason: &dyn Display) -> Error {
+    Error::new(name, format!("cannot be read ({reason})")).fix(super::AGAIN)
+}
+
+/// Where the tensors begin, and what they are.
+fn read_header(name: &str, file: &File, length: u64) -> Result<(u64, Metadata)> {
+    // Three tensors take some hundred bytes.
+    const LIMIT: u64 = 1 << 20;
+    let mut size = [0; 8];
+    read_at(name, file, &mut size, 0)?;
+    let size = u64::from_le_bytes(size);
+    if size > LIMIT {
+        return Err(unreadable(name, &format!("its header has {size} bytes")));
+    }
+    let mut json = vec![0; size as usize];
+    read_at(name, file, &mut json, 8)?;
+    let header: Metadata = serde_json::from_slice(&json).map_err(|e| unreadable(name, &e))?;
+    let whole = (8 + size).saturating_add(header.data_len() as u64);
+    match whole == length {
+        true => Ok((8 + size, header)),
+        false => Err(unreadable(name, &format!("it has {length} bytes, not {whole}"))),
+    }
+}
+
+fn read_at(name: &str, file: &File, bytes: &mut [u8], at: u64) -> Result<()> {
+    read_exact_at(file, bytes, at).map_err(|e| match e.kind() {
+        ErrorKind::UnexpectedEof => Error::new(name, "has been cut short").fix(super::AGAIN),
+        _ => unreadable(name, &e),
+    })
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, bytes: &mut [u8], at: u64) -> std::io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
+}
+
+#[cfg(not(unix))]
+fn read_exact_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> std::io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    while !bytes.is_empty() {
+        let count = file.seek_read(bytes, at)?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        (bytes, at) = (&mut bytes[count..], at + count as u64);
+    }
+    Ok(())
 }
 
 impl Layout {

@@ -188,6 +188,26 @@ fn a_run_stops_after_its_time() {
     assert_eq!(of_event(&more, "done")[0]["step"], step + 1);
 }
 
+/// Somebody cleans up while a run is under way.
+#[test]
+fn a_shard_that_is_cut_short_ends_the_run_with_its_name() {
+    let work = prepared();
+    let mut child = start(&work, &format!("{PRETRAIN} {SMALL} --steps 1000000 --save-every 5"));
+    wait_until("a checkpoint", || !checkpoints(&work, "run").is_empty());
+    let shard = work.path("shards/train-00000.safetensors");
+    std::fs::File::options().write(true).open(shard).unwrap().set_len(300).unwrap();
+    let mut code = None;
+    wait_until("the end", || {
+        code = child.try_wait().unwrap();
+        code.is_some()
+    });
+    let said = String::from_utf8(work.read("stderr")).unwrap();
+    assert_eq!(code.unwrap().code(), Some(1), "{said}");
+    for word in ["error: shards/train-00000.safetensors", "cut short", "electra prepare"] {
+        assert!(said.contains(word), "{said}");
+    }
+}
+
 /// When a run is killed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Moment {
