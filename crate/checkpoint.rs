@@ -1,5 +1,5 @@
-//! Model folders in Hugging Face's format, in and out: `config.json`, `model.safetensors` (or
-//! `pytorch_model.bin`), and the tokenizer's files.
+//! Model folders in Hugging Face's format, in and out: `config.json`, `model.safetensors` (read
+//! also in several files with their index, or as `pytorch_model.bin`), and the tokenizer's files.
 //!
 //! Strict: a missing, unused or mis-shaped tensor is an error that names it. The one exception
 //! is a fresh head on a pre-trained body, and that is reported.
@@ -21,7 +21,7 @@ mod names;
 mod parameters;
 mod weights;
 
-pub use folder::{FILE_NAMES, ModelFiles, read_zip, to_zip};
+pub use folder::{ModelFiles, is_model_file, read_zip, to_zip};
 #[cfg(not(target_family = "wasm"))]
 pub use folder::{read_folder, write_folder};
 pub(crate) use init::Fresh;

@@ -1,23 +1,52 @@
 //! The files of a model: in a folder, or in a zip.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Cursor, Read, Write};
+
+use serde::Deserialize;
 
 use crate::error::{Error, Result};
 
 /// The files of a model folder: name to content.
 pub type ModelFiles = BTreeMap<String, Vec<u8>>;
 
-/// The files of a folder that mean something to us; anything else is left alone.
-pub const FILE_NAMES: [&str; 7] = [
+/// Of a model whose weights are in several files: which tensor is in which.
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// The files of a folder that mean something to us, beside weights in several files; anything else
+/// is left alone. Of the weights, the first of the three is enough.
+const FILE_NAMES: [&str; 8] = [
     "config.json",
     "model.safetensors",
+    INDEX,
     "pytorch_model.bin",
     "vocab.txt",
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
 ];
+
+/// Is it one of a model's files that are read here?
+pub fn is_model_file(name: &str) -> bool {
+    let is_part = name.starts_with("model-") && name.ends_with(".safetensors");
+    FILE_NAMES.contains(&name) || is_part
+}
+
+/// The file of each tensor.
+pub(super) fn read_index(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+    #[derive(Deserialize)]
+    struct Index {
+        weight_map: BTreeMap<String, String>,
+    }
+    let damaged = |e: &dyn std::fmt::Display| {
+        Error::new(INDEX, format!("is damaged ({e})")).fix("Take another copy of it.")
+    };
+    let index: Index = serde_json::from_slice(bytes).map_err(|e| damaged(&e))?;
+    match index.weight_map.values().find(|name| !is_model_file(name)) {
+        Some(name) => Err(damaged(&format_args!("{name:?} is no name of a file of weights"))),
+        None => Ok(index.weight_map),
+    }
+}
 
 /// Reads the known files of a folder, or of a zip of one.
 ///
@@ -34,16 +63,23 @@ pub fn read_folder(path: &std::path::Path) -> Result<ModelFiles> {
     }
     std::fs::read_dir(path).map_err(unreadable)?;
     let mut files = ModelFiles::new();
+    let read = |files: &mut ModelFiles, name: &str| match std::fs::read(path.join(name)) {
+        Ok(bytes) => Ok(files.insert(name.to_string(), bytes).is_none()),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(unreadable(e)),
+    };
+    // transformers takes them in this order, too.
+    let mut has_weights = false;
     for name in FILE_NAMES {
-        // One copy of the weights is enough, and safetensors is the one that transformers takes.
-        if name == "pytorch_model.bin" && files.contains_key("model.safetensors") {
-            continue;
+        let is_weights = ["model.safetensors", INDEX, "pytorch_model.bin"].contains(&name);
+        if !(is_weights && has_weights) {
+            has_weights |= read(&mut files, name)? && is_weights;
         }
-        match std::fs::read(path.join(name)) {
-            Ok(bytes) => drop(files.insert(name.to_string(), bytes)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-            Err(e) => return Err(unreadable(e)),
-        }
+    }
+    let Some(index) = files.get(INDEX) else { return Ok(files) };
+    let parts: BTreeSet<String> = read_index(index)?.into_values().collect();
+    for name in parts {
+        read(&mut files, &name)?;
     }
     Ok(files)
 }
@@ -61,7 +97,8 @@ pub fn write_folder(path: &std::path::Path, files: &ModelFiles) -> Result<()> {
 /// Would the file be wrong beside another model?
 #[cfg(not(target_family = "wasm"))]
 fn is_of_model(name: &str) -> bool {
-    const OTHERS: [&str; 7] = [
+    const OTHERS: [&str; 8] = [
+        "pytorch_model.bin.index.json",
         "tf_model.h5",
         "flax_model.msgpack",
         "added_tokens.json",
@@ -70,11 +107,8 @@ fn is_of_model(name: &str) -> bool {
         "report.json",
         "submission",
     ];
-    // In several files, too, with their index.
-    let is_weights = name.starts_with("model") || name.starts_with("pytorch_model");
-    let is_weights =
-        is_weights && [".safetensors", ".bin", ".json"].iter().any(|e| name.ends_with(e));
-    FILE_NAMES.contains(&name) || OTHERS.contains(&name) || is_weights
+    let is_part = name.starts_with("pytorch_model-") && name.ends_with(".bin");
+    is_model_file(name) || is_part || OTHERS.contains(&name)
 }
 
 /// Reads the known files of a zip; a folder inside it is looked into.
@@ -82,8 +116,13 @@ fn is_of_model(name: &str) -> bool {
 /// # Errors
 /// It is not a zip, or no model is inside.
 pub fn read_zip(name: &str, bytes: &[u8]) -> Result<ModelFiles> {
-    // A zip may promise far more than it holds; no ELECTRA file is larger.
-    const LIMIT: u64 = 4 << 30;
+    // A zip may promise far more than it holds; no ELECTRA file is larger. A page has no more than
+    // 4 GiB for everything.
+    read_zip_within(name, bytes, if cfg!(target_family = "wasm") { 1 << 30 } else { 4 << 30 })
+}
+
+/// The same where no file in it may have more than `limit` bytes.
+fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
     let damaged = |e: &dyn std::fmt::Display| {
         Error::new(name, format!("is not a zip of a model ({e})"))
             .fix("Give the zip that this program or page made, or zip a Hugging Face model folder.")
@@ -95,11 +134,14 @@ pub fn read_zip(name: &str, bytes: &[u8]) -> Result<ModelFiles> {
         let path = entry.name().map_err(|e| damaged(&e))?.into_owned();
         let base = path.rsplit('/').next().unwrap_or_default().to_string();
         // macOS adds shadows of every file under this name.
-        if !FILE_NAMES.contains(&base.as_str()) || path.starts_with("__MACOSX") {
+        if !is_model_file(&base) || path.starts_with("__MACOSX") {
             continue;
         }
         let mut content = Vec::new();
-        entry.take(LIMIT).read_to_end(&mut content).map_err(|e| damaged(&e))?;
+        entry.take(limit + 1).read_to_end(&mut content).map_err(|e| damaged(&e))?;
+        if content.len() as u64 > limit {
+            return Err(damaged(&format_args!("{base} has more than {limit} bytes")));
+        }
         if files.insert(base.clone(), content).is_some() {
             return Err(damaged(&format_args!("it holds {base} twice")));
         }
@@ -120,4 +162,18 @@ pub fn to_zip(files: &ModelFiles) -> Vec<u8> {
         archive.write_all(bytes).expect("memory takes every write");
     }
     archive.finish().expect("memory takes every write").into_inner()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beyond_the_limit_is_an_error_and_not_cut() {
+        let files = ModelFiles::from([("config.json".to_string(), vec![b' '; 100])]);
+        let zip = to_zip(&files);
+        assert_eq!(read_zip_within("a.zip", &zip, 100).unwrap(), files);
+        let error = read_zip_within("a.zip", &zip, 99).unwrap_err();
+        assert!(error.problem.contains("config.json has more than 99 bytes"), "{error}");
+    }
 }

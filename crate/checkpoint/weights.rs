@@ -1,6 +1,6 @@
 //! Weight files: `model.safetensors` and `pytorch_model.bin` to tensors on the host, and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 #[cfg(not(target_family = "wasm"))]
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::folder::ModelFiles;
+use super::folder::{INDEX, ModelFiles, read_index};
 use super::names::{IGNORED, TIED, WORD_EMBEDDINGS};
 use crate::error::{Error, Result};
 
@@ -88,6 +88,9 @@ pub(super) fn read_weights(files: &ModelFiles) -> Result<Weights> {
         let tensors = from_safetensors("model.safetensors", bytes)?;
         return Weights::new("model.safetensors", tensors);
     }
+    if let Some(index) = files.get(INDEX) {
+        return Weights::new(INDEX, from_parts(files, &read_index(index)?)?);
+    }
     #[cfg(not(target_family = "wasm"))]
     if let Some(bytes) = files.get("pytorch_model.bin") {
         return Weights::new("pytorch_model.bin", from_pytorch(bytes)?);
@@ -99,6 +102,23 @@ pub(super) fn read_weights(files: &ModelFiles) -> Result<Weights> {
         }
         false => error.fix("A model folder holds its weights in model.safetensors."),
     })
+}
+
+/// Each tensor from the file that the index names, which must hold it.
+fn from_parts(
+    files: &ModelFiles,
+    index: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, HostTensor>> {
+    let mut tensors = BTreeMap::new();
+    for file in index.values().collect::<BTreeSet<_>>() {
+        let bytes = files.get(file).ok_or_else(|| {
+            let problem = format!("{file}, which it names, is missing");
+            Error::new(INDEX, problem).fix("Take another copy of the folder.")
+        })?;
+        let own = from_safetensors(file, bytes)?.into_iter();
+        tensors.extend(own.filter(|(name, _)| index.get(name) == Some(file)));
+    }
+    Ok(tensors)
 }
 
 /// Reads f32, f16 and bf16 tensors, and skips integer buffers.

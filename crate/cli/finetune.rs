@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use electra::checkpoint::{self, FILE_NAMES, ModelFiles};
+use electra::checkpoint::{self, ModelFiles, is_model_file};
 use electra::config::{ElectraConfig, QaHead};
 use electra::dataset::Kind;
 use electra::error::{Error, Result};
@@ -599,7 +599,7 @@ impl Setup<'_> {
     /// Names the folder where an error is about a file of the model, not about the data.
     fn inside(&self, error: Error) -> Error {
         let file = error.place.split(", ").next().unwrap_or_default();
-        match FILE_NAMES.contains(&file) || file == "tokenizer" {
+        match is_model_file(file) || file == "tokenizer" {
             true => at(&self.args.model, error),
             false => error,
         }

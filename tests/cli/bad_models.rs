@@ -147,6 +147,65 @@ fn files_that_are_not_there() {
     all_commands_fail(&work, "empty.zip", &["zip"]);
 }
 
+/// As transformers writes a model beyond `max_shard_size`: each tensor in one of two files.
+fn in_two_files(work: &Workplace, model: &str) -> [String; 2] {
+    let whole = Weights::parse(&work.read(&format!("{model}/model.safetensors")));
+    let names = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let mut map = serde_json::Map::new();
+    let tensors = whole.header.iter().filter(|(name, _)| *name != "__metadata__").enumerate();
+    for (number, (name, _)) in tensors {
+        map.insert(name.clone(), json!(names[number % 2]));
+    }
+    for file in names {
+        let is_here = |name: &str| map.get(name).is_some_and(|own| own == file);
+        work.write(&format!("{model}/{file}"), whole.only(is_here));
+    }
+    let index = json!({"metadata": {"total_size": 1}, "weight_map": map});
+    work.write(&format!("{model}/model.safetensors.index.json"), index.to_string());
+    work.remove(&format!("{model}/model.safetensors"));
+    names.map(|file| format!("{model}/{file}"))
+}
+
+#[test]
+fn weights_in_several_files_are_a_model() {
+    let work = Workplace::with_classifier();
+    let predict = "predict --model trained --device cpu --logits";
+    let answers = work.ok_on("the cat\n", predict);
+    work.ok("convert --from base --to whole");
+    for model in ["trained", "base"] {
+        in_two_files(&work, model);
+    }
+    assert_eq!(work.ok_on("the cat\n", predict), answers);
+    work.ok("convert --from base --to again");
+    assert!(work.read("again/model.safetensors") == work.read("whole/model.safetensors"));
+    work.ok(&format!("finetune --model base --train data.csv --output out {FAST}"));
+    assert!(!work.path("out/model.safetensors.index.json").exists());
+}
+
+#[test]
+fn damage_to_weights_in_several_files_is_named() {
+    let work = Workplace::with_model_and_data();
+    let [first, second] = in_two_files(&work, "base");
+    let whole = work.read(&first);
+    work.write(&first, &whole[..whole.len() - 1]);
+    all_commands_fail(&work, "base", &["model-00001-of-00002.safetensors", "damaged"]);
+    // A tensor of the other file only.
+    work.write(&first, work.read(&second));
+    all_commands_fail(&work, "base", &["model.safetensors.index.json", "is missing"]);
+    work.remove(&first);
+    all_commands_fail(&work, "base", &["model-00001-of-00002.safetensors", "is missing"]);
+    let index = "base/model.safetensors.index.json";
+    for (content, word) in [
+        ("{", "damaged"),
+        ("{}", "weight_map"),
+        (r#"{"weight_map": {"electra.a": "../model-1.safetensors"}}"#, "no name of a file"),
+        (r#"{"weight_map": {}}"#, "is missing"),
+    ] {
+        work.write(index, content);
+        all_commands_fail(&work, "base", &["model.safetensors.index.json", word]);
+    }
+}
+
 #[test]
 fn a_folder_in_the_place_of_a_file() {
     let work = Workplace::with_model_and_data();

@@ -19,6 +19,20 @@ impl Weights {
         [&(header.len() as u64).to_le_bytes(), &header[..], &self.numbers].concat()
     }
 
+    /// A file with only the tensors of these names.
+    pub fn only(&self, is_here: impl Fn(&str) -> bool) -> Vec<u8> {
+        let mut part = Weights { header: Map::new(), numbers: Vec::new() };
+        for (name, entry) in self.header.iter().filter(|(name, _)| is_here(name)) {
+            let end = |i: usize| entry["data_offsets"][i].as_u64().unwrap() as usize;
+            let start = part.numbers.len();
+            part.numbers.extend(&self.numbers[end(0)..end(1)]);
+            let mut entry = entry.clone();
+            entry["data_offsets"] = json!([start, part.numbers.len()]);
+            part.header.insert(name.clone(), entry);
+        }
+        part.to_bytes()
+    }
+
     /// Overwrites a field of a tensor's entry.
     pub fn set(mut self, tensor: &str, field: &str, value: Value) -> Vec<u8> {
         self.header[tensor][field] = value;
