@@ -1,7 +1,7 @@
 //! One seed for a run, split per purpose and step, so that a resumed run draws the same numbers
 //! as one that never stopped, and the order of drawing does not matter.
 
-use std::fmt;
+use std::io;
 
 /// FNV-1a: the standard library's hash may change between versions.
 #[derive(Debug, Clone, Copy)]
@@ -23,9 +23,13 @@ impl Fnv {
 }
 
 /// So that whatever can be written out can be hashed.
-impl fmt::Write for Fnv {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        *self = self.with_bytes(text.bytes());
+impl io::Write for Fnv {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        *self = self.with_bytes(bytes.iter().copied());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }

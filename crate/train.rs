@@ -98,55 +98,19 @@ impl Default for FinetuneConfig {
     }
 }
 
-/// What stays as it was pre-trained.
+/// What stays as it was pre-trained; settings spell it as a word or a number of layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "FreezeWord", into = "FreezeWord")]
+#[serde(rename_all = "lowercase")]
 pub enum Freeze {
+    #[serde(rename = "none")]
     Nothing,
     /// The embeddings and their projection.
     Embeddings,
-    /// The embeddings and that many layers from below.
-    Layers(usize),
     /// Everything but the head.
     Body,
-}
-
-/// How settings spell [`Freeze`]: a word or a number of layers.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum FreezeWord {
+    /// The embeddings and that many layers from below.
+    #[serde(untagged)]
     Layers(usize),
-    Word(FreezeName),
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum FreezeName {
-    None,
-    Embeddings,
-    Body,
-}
-
-impl From<FreezeWord> for Freeze {
-    fn from(word: FreezeWord) -> Self {
-        match word {
-            FreezeWord::Layers(n) => Freeze::Layers(n),
-            FreezeWord::Word(FreezeName::None) => Freeze::Nothing,
-            FreezeWord::Word(FreezeName::Embeddings) => Freeze::Embeddings,
-            FreezeWord::Word(FreezeName::Body) => Freeze::Body,
-        }
-    }
-}
-
-impl From<Freeze> for FreezeWord {
-    fn from(freeze: Freeze) -> Self {
-        match freeze {
-            Freeze::Nothing => FreezeWord::Word(FreezeName::None),
-            Freeze::Embeddings => FreezeWord::Word(FreezeName::Embeddings),
-            Freeze::Layers(n) => FreezeWord::Layers(n),
-            Freeze::Body => FreezeWord::Word(FreezeName::Body),
-        }
-    }
 }
 
 impl Freeze {

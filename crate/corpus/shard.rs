@@ -166,12 +166,8 @@ impl Shard {
     pub fn open(folder: &Path, info: &ShardInfo, layout: Layout) -> Result<Self> {
         let path = folder.join(&info.file);
         let name = path.display().to_string();
-        let open = || {
-            let file = File::open(&path)?;
-            let length = file.metadata()?.len();
-            Ok((file, length))
-        };
-        let (file, length) = open().map_err(|e| unreadable(&name, &e))?;
+        let file = File::open(&path).map_err(|e| unopened(&name, &e))?;
+        let length = file.metadata().map_err(|e| unopened(&name, &e))?.len();
         let (start, header) = read_header(&name, &file, length)?;
         let begin = |tensor: &str, dtype: Dtype, shape: &[usize]| {
             let problem = match header.info(tensor) {
@@ -250,6 +246,16 @@ impl Shard {
             return Ok(());
         }
         Err(Error::new(&self.name, "is not the file that was written (SHA-256)").fix(super::AGAIN))
+    }
+}
+
+fn unopened(name: &str, e: &std::io::Error) -> Error {
+    // Every shard stays open, so that a run reads what it has begun with.
+    const TOO_MANY: i32 = 24;
+    let error = unreadable(name, e);
+    match cfg!(unix) && e.raw_os_error() == Some(TOO_MANY) {
+        true => error.fix("Let a process have more open files: ulimit -n 65536."),
+        false => error,
     }
 }
 

@@ -7,21 +7,25 @@
 //! one at hand starts again.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
+use super::FinetuneConfig;
 use super::trainer::{Best, Job, Network, StepLoss, Trainer, Verdict};
+use crate::batch::{Features, Target};
 use crate::checkpoint::{self, Dtype, HostTensor};
+use crate::dataset::{Question, TextTarget};
 use crate::error::{Error, Result};
 use crate::seed::Fnv;
+use crate::tasks::Examples;
 
 /// What errors call it.
 const STATE: &str = "the saved run";
 const KEY: &str = "electra-finetune";
-/// Goes up where an older state can no longer be read.
-const VERSION: u32 = 1;
+/// Goes up where an older state can no longer be read, or where a [`Fingerprint`] is another one for
+/// the same data.
+const VERSION: u32 = 2;
 const REMEDY: &str = "Start the run anew.";
 
 type Tensors = BTreeMap<String, HostTensor>;
@@ -47,9 +51,9 @@ impl From<Exact> for u64 {
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     version: u32,
-    /// [`super::FinetuneConfig`] as JSON, the seed among it.
-    settings: String,
-    tasks: Vec<Prints>,
+    /// The seed among them.
+    settings: FinetuneConfig,
+    tasks: Vec<Fingerprint>,
     micro_step: usize,
     step: usize,
     /// Where the run ends.
@@ -78,25 +82,76 @@ struct BestState {
     since: usize,
 }
 
-/// Hashes of what a task is: a state goes with no other.
+/// What tells a task from any other: a state goes with no other. Hashes of values as JSON has them,
+/// in a fixed order and without the names that the code has for them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Prints {
+pub(super) struct Fingerprint {
     model: String,
     training: String,
     evaluation: String,
 }
 
-impl Prints {
+impl Fingerprint {
     fn of(job: &Job) -> Self {
-        let print = |write: &dyn Fn(&mut Fnv) -> std::fmt::Result| {
-            let mut hash = Fnv::new();
-            write(&mut hash).expect("hashing does not fail");
-            format!("{:016x}", hash.0)
-        };
-        Prints {
-            model: print(&|hash| hash.write_str(&String::from_utf8_lossy(&job.config.to_json()))),
-            training: print(&|hash| write!(hash, "{:?}", job.train)),
-            evaluation: print(&|hash| write!(hash, "{:?}{:?}", job.eval, job.encoded.features)),
+        let features = |features: &[Features]| json_hash(features.iter().map(feature_values));
+        let evaluated = [example_hash(&job.eval), features(&job.encoded.features)];
+        Fingerprint {
+            model: hex(Fnv::new().with_bytes(job.config.to_json())),
+            training: hex(features(&job.train)),
+            evaluation: hex(json_hash(evaluated.iter().map(|hash| hash.0))),
+        }
+    }
+}
+
+fn hex(hash: Fnv) -> String {
+    format!("{:016x}", hash.0)
+}
+
+fn json_hash(values: impl Iterator<Item = impl Serialize>) -> Fnv {
+    let mut hash = Fnv::new();
+    for value in values {
+        serde_json::to_writer(&mut hash, &value).expect("plain data, and hashing does not fail");
+    }
+    hash
+}
+
+fn feature_values(features: &Features) -> impl Serialize {
+    let target = match &features.target {
+        Target::Nothing => Value::Null,
+        Target::Class(class) => json!({"class": class}),
+        Target::Classes(classes) => json!({"classes": classes}),
+        Target::Value(value) => json!({"value": value}),
+        Target::Tokens(labels) => json!({"tokens": labels}),
+        Target::Span { start, end, is_impossible } => json!({"span": [start, end, is_impossible]}),
+    };
+    let Features { row, input_ids, token_type_ids, attention_mask, .. } = features;
+    (*row, input_ids, token_type_ids, attention_mask, target)
+}
+
+/// The examples as their file had them: an evaluation compares with more than the features hold.
+fn example_hash(examples: &Examples) -> Fnv {
+    match examples {
+        Examples::Texts(texts) => json_hash(texts.examples.iter().map(|example| {
+            let target = match &example.target {
+                None => Value::Null,
+                Some(TextTarget::Class(class)) => json!(texts.labels.get(*class)),
+                Some(TextTarget::Classes(classes)) => json!(classes),
+                Some(TextTarget::Score(score)) => json!(score),
+            };
+            (example.row, &example.text, &example.pair, target)
+        })),
+        Examples::Tagging(tagging) => json_hash(
+            tagging
+                .sentences
+                .iter()
+                .map(|sentence| (&tagging.labels, sentence.row, &sentence.words, &sentence.labels)),
+        ),
+        Examples::QuestionAnswering(questions) => {
+            json_hash(questions.examples.iter().map(|question| {
+                let answers: Vec<_> = question.answers.iter().map(|a| (&a.text, a.start)).collect();
+                let Question { row, id, question, context, golds, is_impossible, .. } = question;
+                (*row, id, question, &**context, answers, golds, *is_impossible)
+            }))
         }
     }
 }
@@ -208,7 +263,7 @@ impl Trainer {
         let untold = self.untold.iter().map(|l| (l.step, exact(l.loss), exact(l.grad_norm)));
         State {
             version: VERSION,
-            settings: self.settings(),
+            settings: self.config.clone(),
             micro_step: self.micro_step,
             step: self.optimizer.step,
             steps: self.steps,
@@ -217,18 +272,14 @@ impl Trainer {
             last: states(&self.last),
             best,
             untold: untold.collect(),
-            tasks: self.prints().to_vec(),
+            tasks: self.fingerprints().to_vec(),
         }
     }
 
-    fn settings(&self) -> String {
-        serde_json::to_string(&self.config).expect("plain data")
-    }
-
     /// Hashing all data takes a while, and a run is saved again and again.
-    fn prints(&mut self) -> &[Prints] {
+    fn fingerprints(&mut self) -> &[Fingerprint] {
         let jobs = &self.jobs;
-        self.prints.get_or_insert_with(|| jobs.iter().map(Prints::of).collect())
+        self.fingerprints.get_or_insert_with(|| jobs.iter().map(Fingerprint::of).collect())
     }
 
     /// # Errors
@@ -238,21 +289,23 @@ impl Trainer {
             Err(Error::new(format!("{STATE}, {what}"), problem)
                 .fix("Give what the run was started with, or start a new run."))
         };
-        let fields = |text: &str| serde_json::from_str::<Map<String, Value>>(text);
-        let theirs = fields(&state.settings).map_err(|e| damaged(&e.to_string()))?;
-        for (key, value) in fields(&self.settings()).expect("it was written so") {
-            let saved = theirs.get(&key).unwrap_or(&Value::Null);
-            if *saved != value {
-                return other(&key, format!("it was started with {saved}, not {value}"));
+        // Read back from its digits, a number may be its neighbour.
+        let digits = serde_json::to_string(&self.config).expect("plain data");
+        let ours: FinetuneConfig = serde_json::from_str(&digits).expect("it was written so");
+        let (theirs, ours) = (json!(state.settings), json!(ours));
+        for (key, value) in ours.as_object().expect("settings have names") {
+            let saved = &theirs[key];
+            if saved != value {
+                return other(key, format!("it was started with {saved}, not {value}"));
             }
         }
-        let prints = self.prints();
-        if prints.len() != state.tasks.len() {
-            let (theirs, ours) = (state.tasks.len(), prints.len());
+        let own = self.fingerprints();
+        if own.len() != state.tasks.len() {
+            let (theirs, ours) = (state.tasks.len(), own.len());
             return other("tasks", format!("it was started with {theirs}, not {ours}"));
         }
         let another = |what: &str| other(what, "it was started with another one".into());
-        match prints.iter().zip(&state.tasks).find(|(ours, theirs)| ours != theirs) {
+        match own.iter().zip(&state.tasks).find(|(ours, theirs)| ours != theirs) {
             None => Ok(()),
             Some((ours, theirs)) if ours.model != theirs.model => another("model"),
             Some((ours, theirs)) if ours.training != theirs.training => another("training data"),
@@ -324,4 +377,30 @@ fn checksum(header: &str, tensors: &Tensors) -> u64 {
         tensor.values.iter().fold(hash, |hash, value| hash.with(u64::from(value.to_bits())))
     };
     tensors.iter().fold(hash, tensor).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::{Kind, TextExample, Texts};
+
+    /// Every saved run hangs on these numbers: FNV-1a of
+    /// `[1,[2,3],[0,0],[1,1],{"class":1}]` and `[3,"the cat",null,"cat"]`.
+    #[test]
+    fn fingerprints_are_of_values() {
+        let features = Features {
+            row: 1,
+            input_ids: vec![2, 3],
+            token_type_ids: vec![0, 0],
+            attention_mask: vec![1, 1],
+            target: Target::Class(1),
+        };
+        assert_eq!(json_hash([feature_values(&features)].into_iter()).0, 0xd4fd_856a_0ab0_7752);
+        let target = Some(TextTarget::Class(0));
+        let example = TextExample { row: 3, text: "the cat".into(), pair: None, target };
+        let (labels, examples) = (vec!["cat".into()], vec![example]);
+        let kind = Kind::Classification;
+        let texts = Texts { kind, examples, labels, range: None, skipped: Vec::new() };
+        assert_eq!(example_hash(&Examples::Texts(texts)).0, 0x7ccf_b23f_b5a0_e122);
+    }
 }

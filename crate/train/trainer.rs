@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use serde::Serialize;
 
 use super::order::{self, Rows};
-use super::state::Prints;
+use super::state::Fingerprint;
 use super::{FinetuneConfig, Freeze};
 use crate::batch::{Batch, Features, Width, collate};
 use crate::checkpoint::{self, ModelFiles, Place};
@@ -177,7 +177,7 @@ pub struct Trainer {
     pub(super) last: Vec<Verdict>,
     pub(super) best: Option<Best>,
     /// Of the data, once somebody has asked.
-    pub(super) prints: Option<Vec<Prints>>,
+    pub(super) fingerprints: Option<Vec<Fingerprint>>,
 }
 
 /// The best evaluation so far.
@@ -227,7 +227,7 @@ impl Trainer {
             round: Vec::new(),
             last: Vec::new(),
             best: None,
-            prints: None,
+            fingerprints: None,
             config,
         })
     }
