@@ -42,5 +42,7 @@ mod usage;
 mod vocab;
 #[path = "cli/weights.rs"]
 mod weights;
+#[path = "cli/whole.rs"]
+mod whole;
 #[path = "cli/workplace.rs"]
 mod workplace;

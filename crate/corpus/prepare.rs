@@ -23,7 +23,7 @@ use super::packing::{Packer, PackerState, Packing, Segments};
 use super::shard::{Layout, ShardInfo, ShardWriter, Split};
 use super::{INDEX, Index, PROGRESS, Settings, TOKENIZER, hex, unreadable};
 use crate::error::{Error, Result};
-use crate::files::{NewFolder, name_of_partial, unwritable, write_file};
+use crate::files::{NewFolder, name_of_partial, partial, unwritable, write_file};
 use crate::seed::stream;
 use crate::tokenizer::Tokenizer;
 
@@ -156,6 +156,8 @@ pub fn prepare(
         remove_result(output)?;
     }
     if let Some(index) = finished(output, &plan)? {
+        // A run that was killed in its last moment.
+        let _ = std::fs::remove_file(output.join(PROGRESS));
         let done = index.bytes;
         return Ok(Report::new(&index, true, done, start));
     }
@@ -261,8 +263,9 @@ fn unfinished(output: &Path, plan: &Plan, overwrite: bool) -> Result<Option<Stat
         same_plan(output, "an unfinished run", &state.plan, plan)?;
         return Ok(Some(state));
     }
-    let used = std::fs::read_dir(output).is_ok_and(|mut entries| entries.next().is_some());
-    if used && !overwrite {
+    let half = partial(Path::new(PROGRESS));
+    let mut entries = std::fs::read_dir(output).into_iter().flatten().flatten();
+    if entries.any(|entry| *entry.file_name() != *half) && !overwrite {
         return Err(Error::new(output.display(), "the output folder is not empty")
             .fix("Choose another one, or pass --overwrite."));
     }
@@ -424,15 +427,18 @@ fn write_folder(
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Index> {
     let folder = output.join(TOKENIZER);
+    std::fs::create_dir_all(output).map_err(|e| unwritable(output, e))?;
+    let position = state.position;
+    let bytes_total = state.plan.inputs.iter().map(|input| input.bytes).sum();
+    // First of all, so that a run that is killed here can go on, too.
+    let mut sink = Sink::new(state, output);
+    sink.save()?;
     std::fs::create_dir_all(&folder).map_err(|e| unwritable(output, e))?;
     for (name, bytes) in files {
         write_file(&folder.join(name), bytes)?;
     }
-    let reader = Reader::at(inputs, &options.read, state.position)?;
-    let (bytes_read, bytes_total) =
-        (reader.bytes_read.clone(), state.plan.inputs.iter().map(|input| input.bytes).sum());
-    let mut sink = Sink::new(state, output);
-    sink.save()?;
+    let reader = Reader::at(inputs, &options.read, position)?;
+    let bytes_read = reader.bytes_read.clone();
     in_order(reader, tokenizer, options.jobs.max(1), |batch| {
         progress(Progress { bytes_read: bytes_read.load(Ordering::Relaxed), bytes_total })?;
         sink.take(&batch)
