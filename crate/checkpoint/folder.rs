@@ -1,6 +1,6 @@
 //! The files of a model: in a folder, or in a zip.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io::{Cursor, Read, Write};
 
 use serde::Deserialize;
@@ -77,7 +77,7 @@ pub fn read_folder(path: &std::path::Path) -> Result<ModelFiles> {
         }
     }
     let Some(index) = files.get(INDEX) else { return Ok(files) };
-    let parts: BTreeSet<String> = read_index(index)?.into_values().collect();
+    let parts: std::collections::BTreeSet<String> = read_index(index)?.into_values().collect();
     for name in parts {
         read(&mut files, &name)?;
     }
