@@ -63,7 +63,7 @@ pub struct ElectraConfig {
     pub other: Map<String, Value>,
 }
 
-/// The activations that ELECTRA checkpoints use.
+/// The activations that ELECTRA models use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {

@@ -114,13 +114,13 @@ impl Index {
 pub struct Corpus {
     pub index: Index,
     folder: PathBuf,
-    train: Part,
-    eval: Part,
+    train: SplitShards,
+    eval: SplitShards,
 }
 
 /// The shards of a split, each with the number of its first example.
 #[derive(Default)]
-struct Part {
+struct SplitShards {
     shards: Vec<(usize, Shard)>,
     examples: usize,
 }
@@ -133,7 +133,7 @@ impl Corpus {
     /// than the index says.
     pub fn open(folder: &Path) -> Result<Self> {
         let index = read_index(folder)?;
-        let (mut train, mut eval) = <(Part, Part)>::default();
+        let (mut train, mut eval) = <(SplitShards, SplitShards)>::default();
         for info in &index.shards {
             let part = match info.split {
                 Split::Train => &mut train,
@@ -204,7 +204,7 @@ impl Corpus {
         hex(&hash.finalize())
     }
 
-    fn part(&self, split: Split) -> &Part {
+    fn part(&self, split: Split) -> &SplitShards {
         match split {
             Split::Train => &self.train,
             Split::Eval => &self.eval,

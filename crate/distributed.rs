@@ -34,7 +34,7 @@ const BUCKET: usize = 1 << 20;
 pub struct World {
     rank: usize,
     size: usize,
-    /// Not to be sent to another thread: MPI is told that one thread calls it.
+    /// Not to be sent to another thread: MPI was promised that one thread calls it.
     thread: PhantomData<*const ()>,
 }
 
@@ -53,7 +53,7 @@ impl World {
     /// # Panics
     /// When called twice in one process: a programmer's mistake.
     pub fn open() -> Result<Self> {
-        let started = told(&LAUNCHERS);
+        let started = from_environment(&LAUNCHERS);
         let Some(size) = started.filter(|size| *size > 1) else { return Ok(World::alone()) };
         Ok(World { rank: link::join(size)?, size, thread: PhantomData })
     }
@@ -68,7 +68,7 @@ impl World {
 
     /// Which of its machine's GPUs is this rank's. `None` in a run of one rank, which may have any.
     pub fn gpu(&self) -> Option<usize> {
-        (self.size > 1).then(|| told(&LOCAL_RANKS).unwrap_or(0))
+        (self.size > 1).then(|| from_environment(&LOCAL_RANKS).unwrap_or(0))
     }
 
     /// Only this rank writes and talks.
@@ -190,7 +190,7 @@ pub fn leave(failed: bool) {
 }
 
 /// The first of these variables that holds a number.
-fn told(names: &[&str]) -> Option<usize> {
+fn from_environment(names: &[&str]) -> Option<usize> {
     names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok())
 }
 

@@ -27,9 +27,9 @@ pub mod heads;
 
 pub mod batch;
 pub mod checkpoint;
+pub mod gradients;
 pub mod optim;
 pub mod predict;
-pub mod shards;
 pub mod tasks;
 
 pub mod query;

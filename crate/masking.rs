@@ -103,7 +103,7 @@ mod tests {
         (0..times).map(|seed| masking.draw(&ids, SPECIAL, seed)).collect()
     }
 
-    /// Spec, section 0: 19 for 128 tokens at 15 %, 79 and 130 for 512 at 15 and 25 %.
+    /// 19 for 128 tokens at 15 %, 79 and 130 for 512 at 15 and 25 %.
     #[test]
     fn max_predictions_are_the_reference_s() {
         let max = |prob, length| Masking::new(prob, false, length).max_predictions;

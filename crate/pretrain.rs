@@ -11,6 +11,6 @@ pub mod events;
 pub mod network;
 pub mod objective;
 pub mod run;
+pub mod softmax;
 pub mod state;
 pub mod variants;
-pub mod vocabulary;

@@ -9,7 +9,7 @@ use electra::corpus::prepare::{PrepareOptions, prepare_text};
 use electra::distributed::World;
 use electra::pretrain::config::PretrainConfig;
 use electra::pretrain::network::Pretraining;
-use electra::pretrain::run::Run;
+use electra::pretrain::run::PretrainRun;
 use serde_json::{Map, json};
 
 #[test]
@@ -38,7 +38,7 @@ fn the_memory_of_a_long_run_is_flat() {
     let sizes = Map::from_iter(sizes.map(|(key, value)| (key.to_string(), value)));
     let config = PretrainConfig::preset("tiny").unwrap().with("soak", sizes).unwrap();
     let network = Pretraining::fresh(&config, corpus.index.settings.vocab_size, &device);
-    let mut run = Run::new(config, corpus, network, World::alone(), &device).unwrap();
+    let mut run = PretrainRun::new(config, corpus, network, World::alone(), &device).unwrap();
     let mut at_first = None;
     while !run.is_done() {
         pollster::block_on(run.step()).unwrap();

@@ -8,15 +8,15 @@ use electra::batch::{Features, Target, Width, collate, pad};
 use electra::checkpoint;
 use electra::config::ElectraConfig;
 use electra::error::{Error, Result};
+use electra::gradients::{self, PartLoss, examples_at_once};
 use electra::heads::{Architecture, Electra};
 use electra::kernels::DropoutMasks;
 use electra::masking::Masking;
 use electra::optim::{Optimizer, OptimizerConfig};
-use electra::pretrain::batch::{Masked, Totals, collate as collate_masked};
+use electra::pretrain::batch::{MaskedExample, Totals, collate as collate_masked};
 use electra::pretrain::config::PretrainConfig;
 use electra::pretrain::network::Pretraining;
 use electra::pretrain::objective::{pass, seeded_noise};
-use electra::shards::{self, Part, examples_at_once};
 use electra::tasks::classification;
 use electra::tokenizer::SpecialIds;
 use serde_json::json;
@@ -159,12 +159,13 @@ fn pretrain_steps(
                 special,
                 (step * batch_size + features.row) as u64,
             );
-            Masked { features, drawn }
+            MaskedExample { features, drawn }
         };
-        let examples: Vec<Masked> = examples(args, sizes, step).into_iter().map(draw).collect();
+        let examples: Vec<MaskedExample> =
+            examples(args, sizes, step).into_iter().map(draw).collect();
         let totals = Totals::of(&examples, special);
         let parts = examples.chunks(examples_at_once(batch_size, args.seq, device)).enumerate();
-        let batch = |(number, part): (usize, &[Masked])| {
+        let batch = |(number, part): (usize, &[MaskedExample])| {
             collate_masked(
                 part,
                 number as u64,
@@ -176,11 +177,11 @@ fn pretrain_steps(
         };
         let batches = parts.map(batch).collect();
         let current = network.take().expect("put back below");
-        let (_, grads) = shards::gradients(&current, batches, &autodiff, |network, batch| {
+        let (_, grads) = gradients::sum_of_parts(&current, batches, &autodiff, |network, batch| {
             let noise = seeded_noise(&config, &batch, "gumbel");
             let mut dropout = DropoutMasks::seeded(step as u64);
             let pass = pass(network, &config, &batch, totals, noise, &mut dropout);
-            Part { loss: pass.backward.expect("it learns"), report: pass.gen_loss }
+            PartLoss { loss: pass.backward.expect("it learns"), report: pass.gen_loss }
         });
         let (next, norm) = optimizer.update(current, grads);
         network = Some(next);
@@ -204,12 +205,12 @@ fn finetune_steps(args: &Args, config: &ElectraConfig, device: &Device) -> Resul
         let width = Width { labels: 2, per_token: false };
         let collate = |part: &[&Features]| collate(part, part.len(), args.seq, width, &autodiff);
         let batches = parts.map(collate).collect();
-        let (_, grads) = shards::gradients(&current, batches, &autodiff, |model, batch| {
+        let (_, grads) = gradients::sum_of_parts(&current, batches, &autodiff, |model, batch| {
             let mut dropout = DropoutMasks::seeded(step as u64);
             let targets = batch.targets.clone();
             let logits = model.training_logits(&batch.inputs, targets, &mut dropout);
             let loss = classification::loss(logits, batch.targets, args.batch_size);
-            Part { report: loss.clone().inner(), loss }
+            PartLoss { report: loss.clone().inner(), loss }
         });
         let (next, norm) = optimizer.update(current, grads);
         model = Some(next);

@@ -19,8 +19,8 @@ use electra::pretrain::config::PretrainConfig;
 use electra::pretrain::evaluation::Evaluation;
 use electra::pretrain::events::EventFile;
 use electra::pretrain::network::Pretraining;
-use electra::pretrain::run::{LoggedStep, Run};
-use electra::pretrain::state::{Saved, checkpoints, no_checkpoint, set_aside, tidy};
+use electra::pretrain::run::{LoggedStep, PretrainRun};
+use electra::pretrain::state::{Checkpoint, checkpoints, no_checkpoint, set_aside, tidy};
 use electra::tokenizer::Tokenizer;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -176,7 +176,7 @@ pub fn run(args: Args) -> Result<()> {
     drive(&args, run, lock)
 }
 
-fn begin(args: &Args, world: World) -> Result<(Run, Option<Lock>)> {
+fn begin(args: &Args, world: World) -> Result<(PretrainRun, Option<Lock>)> {
     let config = args.settings()?;
     let init = read_init(&args.init_from)?;
     agree(args, &world, json!(config), &init)?;
@@ -194,7 +194,7 @@ fn begin(args: &Args, world: World) -> Result<(Run, Option<Lock>)> {
     verify(args, &corpus, &world)?;
     let device = args.device.open_nth(world.gpu())?.device;
     let network = start(args, &config, &corpus, init, &device)?;
-    let run = Run::new(config, corpus, network, world, &device)?;
+    let run = PretrainRun::new(config, corpus, network, world, &device)?;
     // An earlier run goes only now: the new one can start.
     if run.world().is_first() {
         lock = Some(lock.map_or_else(|| Lock::take(&args.output), Ok)?);
@@ -204,7 +204,7 @@ fn begin(args: &Args, world: World) -> Result<(Run, Option<Lock>)> {
     Ok((run, lock))
 }
 
-fn resume(args: &Args, world: World) -> Result<(Run, Option<Lock>)> {
+fn resume(args: &Args, world: World) -> Result<(PretrainRun, Option<Lock>)> {
     agree(args, &world, Value::Object(args.named()), &[])?;
     let folder = args.checkpoints();
     // Before the text is looked at, and the device.
@@ -215,10 +215,10 @@ fn resume(args: &Args, world: World) -> Result<(Run, Option<Lock>)> {
     verify(args, &corpus, &world)?;
     let lock = world.is_first().then(|| Lock::take(&args.output)).transpose()?;
     let device = args.device.open_nth(world.gpu())?.device;
-    let (saved, damaged) = Saved::newest(&folder, &device)?;
+    let (saved, damaged) = Checkpoint::newest(&folder, &device)?;
     let path = saved.path.clone();
     let config = saved.state.config.clone().with("settings", args.named())?;
-    let run = Run::resume(saved, config, corpus, world, &device)?;
+    let run = PretrainRun::resume(saved, config, corpus, world, &device)?;
     if run.world().is_first() {
         for (path, error) in damaged {
             say(format_args!("{}: {}", error.place, error.problem));
@@ -469,14 +469,14 @@ fn line(event: &str, step: usize, fields: &impl Serialize) -> Value {
 /// The run as it is driven from here.
 struct Driver<'a> {
     args: &'a Args,
-    run: Run,
+    run: PretrainRun,
     journal: Option<Journal>,
     stop: Arc<AtomicBool>,
     started: Instant,
     bar: indicatif::ProgressBar,
 }
 
-fn drive(args: &Args, run: Run, _lock: Option<Lock>) -> Result<()> {
+fn drive(args: &Args, run: PretrainRun, _lock: Option<Lock>) -> Result<()> {
     let first = run.world().is_first();
     if first {
         let config = serde_json::to_vec_pretty(&run.config).expect("plain data");

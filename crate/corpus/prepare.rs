@@ -118,7 +118,7 @@ pub struct Counts {
 
 /// What `progress.json` holds.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct State {
+struct PrepareState {
     plan: Plan,
     /// The document to hold out where the draw takes none.
     held_out: Option<u64>,
@@ -165,13 +165,13 @@ pub fn prepare(
     let resumed = saved.is_some();
     let state = match saved {
         Some(state) => state,
-        None => State::new(plan, inputs, options)?,
+        None => PrepareState::new(plan, inputs, options)?,
     };
-    let made = Made::new(output);
+    let leftovers = Leftovers::new(output);
     let before = state.counts.bytes;
     let result = write_folder(&tokenizer, &files, inputs, options, output, state, progress);
     if result.is_err() && !resumed {
-        made.remove_if_useless();
+        leftovers.remove_if_useless();
     }
     Ok(Report::new(&result?, resumed, before, start))
 }
@@ -258,8 +258,8 @@ fn replace(
     Ok(report)
 }
 
-fn unfinished(output: &Path, plan: &Plan, overwrite: bool) -> Result<Option<State>> {
-    if let Some(state) = read_json::<State>(&output.join(PROGRESS))? {
+fn unfinished(output: &Path, plan: &Plan, overwrite: bool) -> Result<Option<PrepareState>> {
+    if let Some(state) = read_json::<PrepareState>(&output.join(PROGRESS))? {
         same_plan(output, "an unfinished run", &state.plan, plan)?;
         return Ok(Some(state));
     }
@@ -340,27 +340,27 @@ fn is_ours(name: &str) -> bool {
     [INDEX, PROGRESS, TOKENIZER].contains(&name) || shard("train-") || shard("eval-")
 }
 
-/// What this run makes, to be taken away when it fails before there is anything to go on from.
-struct Made<'a> {
+/// What a failed run leaves, to be taken away where there is nothing to go on from.
+struct Leftovers<'a> {
     output: &'a Path,
     /// The topmost folder that was not there before.
     folder: Option<&'a Path>,
 }
 
-impl<'a> Made<'a> {
+impl<'a> Leftovers<'a> {
     fn new(output: &'a Path) -> Self {
         let missing = output
             .ancestors()
             .take_while(|path| !path.as_os_str().is_empty() && path.symlink_metadata().is_err());
-        Made { output, folder: missing.last() }
+        Leftovers { output, folder: missing.last() }
     }
 
     fn remove_if_useless(&self) {
-        let begun = read_json::<State>(&self.output.join(PROGRESS));
+        let begun = read_json::<PrepareState>(&self.output.join(PROGRESS));
         if begun.is_ok_and(|state| state.is_some_and(|state| !state.shards.is_empty())) {
             return;
         }
-        // The failure itself is what must be told.
+        // The failure itself is what must be reported.
         let _ = remove_result(self.output);
         if let Some(folder) = self.folder {
             let _ = std::fs::remove_dir_all(folder);
@@ -401,9 +401,9 @@ fn stand_in(inputs: &[Input], options: &PrepareOptions) -> Result<Option<u64>> {
     Ok(nearest.filter(|_| sizes.len() > 1).map(|document| document as u64))
 }
 
-impl State {
+impl PrepareState {
     fn new(plan: Plan, inputs: &[Input], options: &PrepareOptions) -> Result<Self> {
-        Ok(State {
+        Ok(PrepareState {
             plan,
             held_out: stand_in(inputs, options)?,
             position: Position::default(),
@@ -423,7 +423,7 @@ fn write_folder(
     inputs: &[Input],
     options: &PrepareOptions,
     output: &Path,
-    state: State,
+    state: PrepareState,
     progress: &mut dyn FnMut(Progress) -> Result<()>,
 ) -> Result<Index> {
     let folder = output.join(TOKENIZER);
@@ -448,7 +448,7 @@ fn write_folder(
 
 /// A part of the stream: text, then its ids.
 #[derive(Default)]
-struct Batch {
+struct TextBatch {
     text: String,
     items: Vec<Item>,
     /// Where the text of each item ends.
@@ -458,10 +458,10 @@ struct Batch {
     id_ends: Vec<usize>,
 }
 
-impl Batch {
+impl TextBatch {
     /// Empty at the end of the stream.
     fn read(reader: &mut Reader) -> Result<Self> {
-        let mut batch = Batch::default();
+        let mut batch = TextBatch::default();
         while batch.text.len() < BATCH_BYTES && batch.items.len() < BATCH_BYTES {
             let Some(item) = reader.next(&mut batch.text)? else { break };
             batch.items.push(item);
@@ -481,17 +481,17 @@ impl Batch {
     }
 }
 
-type Work = (Batch, SyncSender<Result<Batch>>);
+type Work = (TextBatch, SyncSender<Result<TextBatch>>);
 
 /// Reads, tokenizes on `jobs` threads, and hands the batches to `take` in the order of the text.
 fn in_order(
     mut reader: Reader,
     tokenizer: &Tokenizer,
     jobs: usize,
-    mut take: impl FnMut(Batch) -> Result<()>,
+    mut take: impl FnMut(TextBatch) -> Result<()>,
 ) -> Result<()> {
     // The places of batches in the order of the text; each is filled by one of the threads.
-    let (places, results) = sync_channel::<Receiver<Result<Batch>>>(jobs + 2);
+    let (places, results) = sync_channel::<Receiver<Result<TextBatch>>>(jobs + 2);
     let (work, todo) = sync_channel::<Work>(jobs);
     let todo = Arc::new(Mutex::new(todo));
     std::thread::scope(|scope| {
@@ -513,11 +513,11 @@ fn in_order(
 
 fn read_all(
     reader: &mut Reader,
-    places: &SyncSender<Receiver<Result<Batch>>>,
+    places: &SyncSender<Receiver<Result<TextBatch>>>,
     work: &SyncSender<Work>,
 ) {
     loop {
-        let batch = Batch::read(reader);
+        let batch = TextBatch::read(reader);
         let (result, place) = sync_channel(1);
         let at_end = batch.as_ref().is_ok_and(|batch| batch.items.is_empty());
         if at_end || places.send(place).is_err() {
@@ -551,14 +551,14 @@ fn tokenize_all(tokenizer: &Tokenizer, generation: usize, todo: &Mutex<Receiver<
 /// Packs batches in order, and writes shards and progress.
 struct Sink<'a> {
     output: &'a Path,
-    state: State,
+    state: PrepareState,
     packer: Packer,
     train: ShardWriter,
     eval: ShardWriter,
 }
 
 impl<'a> Sink<'a> {
-    fn new(state: State, output: &'a Path) -> Self {
+    fn new(state: PrepareState, output: &'a Path) -> Self {
         let settings = &state.plan.settings;
         let layout = settings.layout();
         let packer = Packer::new(
@@ -572,7 +572,7 @@ impl<'a> Sink<'a> {
         Sink { output, state, packer, train, eval }
     }
 
-    fn take(&mut self, batch: &Batch) -> Result<()> {
+    fn take(&mut self, batch: &TextBatch) -> Result<()> {
         let (mut text_start, mut id_start) = (0, 0);
         for (i, item) in batch.items.iter().enumerate() {
             let (text_end, id_end) = (batch.text_ends[i], batch.id_ends[i]);
@@ -652,7 +652,7 @@ impl<'a> Sink<'a> {
             return Err(Error::new("--input", "there is no text in the files")
                 .fix("Give files that hold words."));
         }
-        let State { plan, counts, shards, .. } = self.state;
+        let PrepareState { plan, counts, shards, .. } = self.state;
         let index = Index::new(plan.settings, plan.inputs, &counts, shards);
         let json = serde_json::to_string_pretty(&index).map_err(|e| Error::new(INDEX, e))?;
         write_file(&self.output.join(INDEX), (json + "\n").as_bytes())?;

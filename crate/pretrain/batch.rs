@@ -9,7 +9,7 @@ use crate::tokenizer::SpecialIds;
 
 /// An example and the tokens drawn from it.
 #[derive(Debug, Clone)]
-pub struct Masked {
+pub struct MaskedExample {
     pub features: Features,
     pub drawn: Drawn,
 }
@@ -28,7 +28,10 @@ pub struct Totals {
 }
 
 impl Totals {
-    pub fn of<'a>(examples: impl IntoIterator<Item = &'a Masked>, special: SpecialIds) -> Self {
+    pub fn of<'a>(
+        examples: impl IntoIterator<Item = &'a MaskedExample>,
+        special: SpecialIds,
+    ) -> Self {
         examples.into_iter().fold(Totals::default(), |sum, example| {
             let ids = &example.features.input_ids;
             Totals {
@@ -44,7 +47,7 @@ impl Totals {
 
 /// One pass; `drawn` is the most that an example may have drawn.
 #[derive(Debug, Clone)]
-pub struct Batch {
+pub struct MaskedBatch {
     /// The original tokens.
     pub inputs: Inputs,
     /// The same with `[MASK]` at most of what was drawn: `[batch, seq]`.
@@ -63,7 +66,7 @@ pub struct Batch {
     pub first_example: u64,
 }
 
-impl Batch {
+impl MaskedBatch {
     /// The sum of what was drawn at each token: `[batch, drawn]` to `[batch, seq]`.
     pub fn at_tokens(&self, samples: Tensor<2, Int>) -> Tensor<2, Int> {
         let samples = samples * self.weights.clone().inner().int();
@@ -74,13 +77,13 @@ impl Batch {
 
 /// Pads examples to `seq` tokens.
 pub fn collate(
-    examples: &[Masked],
+    examples: &[MaskedExample],
     first_example: u64,
     seq: usize,
     max_predictions: usize,
     special: SpecialIds,
     device: &Device,
-) -> Batch {
+) -> MaskedBatch {
     let (rows, drawn) = (examples.len(), max_predictions);
     let mut masked_ids = vec![0i32; rows * seq];
     let mut counts = vec![0i32; rows * seq];
@@ -110,7 +113,7 @@ pub fn collate(
     };
     let floats =
         |values: Vec<f32>, width| Tensor::from_data(TensorData::new(values, [rows, width]), device);
-    Batch {
+    MaskedBatch {
         inputs: pad_to(&features, rows, seq, device),
         masked_ids: ids(masked_ids, seq),
         positions: ids(positions, drawn),

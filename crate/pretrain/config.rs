@@ -444,8 +444,8 @@ impl PretrainConfig {
     pub fn other_network(&self, that: &PretrainConfig) -> Vec<String> {
         let [this, that] = [self, that].map(|config| serde_json::to_value(config).expect("plain"));
         let differs = |key: &&str| this[*key] != that[*key];
-        let told = |key: &str| format!("{key} is {} there, not {}", that[key], this[key]);
-        NETWORK.into_iter().filter(differs).map(told).collect()
+        let described = |key: &str| format!("{key} is {} there, not {}", that[key], this[key]);
+        NETWORK.into_iter().filter(differs).map(described).collect()
     }
 
     pub fn optimizer(&self) -> OptimizerConfig {
@@ -564,7 +564,7 @@ mod tests {
         }
     }
 
-    /// Spec, section 7: a step of Small at 128 x 128 costs 1.15 TFLOP.
+    /// A step of Small at 128 x 128 costs 1.15 TFLOP.
     #[test]
     fn small_costs_what_was_counted_by_hand() {
         let tera = PretrainConfig::default().flop_per_step(30522, 128) / 1e12;

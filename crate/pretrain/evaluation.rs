@@ -4,7 +4,7 @@
 use burn::tensor::{Int, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::batch::Batch;
+use super::batch::MaskedBatch;
 use super::objective::Pass;
 use crate::error::{Error, Result};
 use crate::metrics::roc_auc;
@@ -60,7 +60,7 @@ impl Tally {
     ///
     /// # Errors
     /// The device failed.
-    pub async fn add(&mut self, batch: &Batch, pass: Pass, tokens: f64) -> Result<()> {
+    pub async fn add(&mut self, batch: &MaskedBatch, pass: Pass, tokens: f64) -> Result<()> {
         let losses = floats(Tensor::cat(vec![pass.gen_loss, pass.disc_loss], 0)).await?;
         self.batches.push([losses[0] as f64, pass.guessed, losses[1] as f64, tokens]);
         let drawn = floats(batch.weights.clone()).await?;

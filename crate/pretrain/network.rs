@@ -17,7 +17,7 @@ use crate::model::{Dropout, ElectraModel, Embeddings, Encoder, Inputs, additive_
 /// Everything that pre-training trains.
 #[derive(Module, Debug)]
 pub struct Pretraining {
-    /// The main network, whose embeddings the generator shares.
+    /// The main network: the body of the discriminator. The generator shares its embeddings.
     pub electra: ElectraModel,
     /// Absent where the objective is MLM.
     pub discriminator: Option<DiscriminatorHead>,

@@ -7,11 +7,11 @@
 
 use burn::tensor::{Int, Tensor, activation};
 
-use super::batch::{Batch, Totals};
+use super::batch::{MaskedBatch, Totals};
 use super::config::{Objective, PretrainConfig};
 use super::network::Pretraining;
+use super::softmax::{Generated, Noise, Sampling, TiedSoftmax};
 use super::variants;
-use super::vocabulary::{Generated, Noise, Sampling, TiedSoftmax};
 use crate::kernels::DropoutMasks;
 use crate::model::Inputs;
 use crate::seed::stream;
@@ -46,7 +46,7 @@ pub struct Detection {
 }
 
 /// Where noise comes from when none is given.
-pub fn seeded_noise(config: &PretrainConfig, batch: &Batch, purpose: &str) -> Noise {
+pub fn seeded_noise(config: &PretrainConfig, batch: &MaskedBatch, purpose: &str) -> Noise {
     let [_, width] = match config.two_towers() {
         true => batch.inputs.input_ids.dims(),
         false => batch.positions.dims(),
@@ -59,7 +59,7 @@ pub fn seeded_noise(config: &PretrainConfig, batch: &Batch, purpose: &str) -> No
 pub fn pass(
     network: &Pretraining,
     config: &PretrainConfig,
-    batch: &Batch,
+    batch: &MaskedBatch,
     totals: Totals,
     noise: Noise,
     dropout: &mut DropoutMasks,
@@ -108,7 +108,7 @@ pub fn pass(
 fn generate(
     network: &Pretraining,
     config: &PretrainConfig,
-    batch: &Batch,
+    batch: &MaskedBatch,
     totals: Totals,
     sampling: &Sampling,
     dropout: &mut DropoutMasks,
@@ -133,7 +133,7 @@ fn generate(
 fn from_the_mask(
     hidden: Tensor<3>,
     softmax: &TiedSoftmax,
-    batch: &Batch,
+    batch: &MaskedBatch,
     totals: Totals,
     sampling: &Sampling,
 ) -> Generated {
@@ -169,7 +169,7 @@ fn gather(hidden: Tensor<3>, positions: &Tensor<2, Int>) -> Tensor<2> {
 /// Puts the replacements in and looks for them.
 fn detect(
     network: &Pretraining,
-    batch: &Batch,
+    batch: &MaskedBatch,
     samples_at: &Tensor<2, Int>,
     dropout: &mut DropoutMasks,
 ) -> Detection {
@@ -199,7 +199,7 @@ struct Loss {
 /// The mean of the binary cross entropy over real tokens, or over drawn ones.
 fn detection_loss(
     config: &PretrainConfig,
-    batch: &Batch,
+    batch: &MaskedBatch,
     totals: Totals,
     found: &Detection,
 ) -> Loss {
@@ -221,7 +221,7 @@ fn detection_loss(
 mod tests {
     use burn::tensor::Device;
 
-    use super::super::batch::{Masked, collate};
+    use super::super::batch::{MaskedExample, collate};
     use super::*;
     use crate::batch::{Features, Target};
     use crate::masking::Drawn;
@@ -240,7 +240,7 @@ mod tests {
             target: Target::Nothing,
         };
         let drawn = Drawn { positions: vec![1, 3, 1], masked: vec![true, true, false] };
-        let examples = [Masked { features, drawn }];
+        let examples = [MaskedExample { features, drawn }];
         let batch = collate(&examples, 0, 5, 3, special, &device);
         let totals = Totals::of(&examples, special);
         let found = Detection {

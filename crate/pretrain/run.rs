@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::batch::{Batch, Masked, Totals, collate};
+use super::batch::{MaskedBatch, MaskedExample, Totals, collate};
 use super::config::PretrainConfig;
 use super::evaluation::{Evaluation, Tally};
 use super::network::Pretraining;
@@ -20,11 +20,11 @@ use crate::batch::{Features, Target};
 use crate::corpus::{Corpus, Index, Split, shuffled};
 use crate::distributed::World;
 use crate::error::{Error, Result};
+use crate::gradients::{self, PartLoss, examples_at_once};
 use crate::kernels::DropoutMasks;
 use crate::masking::Masking;
 use crate::optim::Optimizer;
 use crate::seed::stream;
-use crate::shards::{self, Part, examples_at_once};
 
 /// A line of `metrics.jsonl`: means over the updates since the last one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -66,7 +66,7 @@ pub struct Counters {
 }
 
 /// A run of pre-training.
-pub struct Run {
+pub struct PretrainRun {
     pub config: PretrainConfig,
     pub counters: Counters,
     pub(super) corpus: Corpus,
@@ -86,7 +86,7 @@ pub struct Run {
     unread: Vec<Tensor<1>>,
 }
 
-impl Run {
+impl PretrainRun {
     /// A new run; `network` and `device` are without autodiff.
     ///
     /// # Errors
@@ -101,10 +101,10 @@ impl Run {
         config.check()?;
         let seq = corpus.index.settings.max_seq_length;
         check_corpus(&config, &corpus, &world)?;
-        let mut told = json!(config);
-        told["text"] = json!(corpus.identity());
-        world.agree(&told)?;
-        Ok(Run {
+        let mut terms = json!(config);
+        terms["text"] = json!(corpus.identity());
+        world.agree(&terms)?;
+        Ok(PretrainRun {
             eval_examples: config.eval_batches * config.batch_size,
             saved: false,
             optimizer: Optimizer::new(config.optimizer()),
@@ -206,7 +206,7 @@ impl Run {
 
     /// The examples of this rank's share, in the parts that go through the network at once, each
     /// with the number of its first.
-    fn next_examples(&self) -> Result<Vec<(u64, Vec<Masked>)>> {
+    fn next_examples(&self) -> Result<Vec<(u64, Vec<MaskedExample>)>> {
         let (rank, ranks) = (self.world.rank(), self.world.size());
         let size = self.config.batch_size;
         let max_seq_length = self.corpus.index.settings.max_seq_length;
@@ -225,7 +225,7 @@ impl Run {
     }
 
     /// The example that comes at that place in the run.
-    fn example(&self, number: u64) -> Result<Masked> {
+    fn example(&self, number: u64) -> Result<MaskedExample> {
         let count = self.corpus.len(Split::Train) as u64;
         let (epoch, position) = (number / count, number % count);
         let order = stream(self.config.seed, "order", 0);
@@ -233,7 +233,7 @@ impl Run {
         self.masked(Split::Train, index, stream(self.config.seed, "masking", number))
     }
 
-    fn masked(&self, split: Split, index: usize, seed: u64) -> Result<Masked> {
+    fn masked(&self, split: Split, index: usize, seed: u64) -> Result<MaskedExample> {
         let example = self.corpus.example(split, index)?;
         let length = example.input_ids.len();
         let segment = |i| u32::from(i >= example.segment_start);
@@ -245,10 +245,10 @@ impl Run {
             input_ids: example.input_ids,
             target: Target::Nothing,
         };
-        Ok(Masked { features, drawn })
+        Ok(MaskedExample { features, drawn })
     }
 
-    fn collate(&self, first: u64, examples: &[Masked], device: &Device) -> Batch {
+    fn collate(&self, first: u64, examples: &[MaskedExample], device: &Device) -> MaskedBatch {
         let drawn = self.masking.max_predictions;
         collate(examples, first, self.seq, drawn, self.corpus.index.settings.special, device)
     }
@@ -256,20 +256,21 @@ impl Run {
     /// The losses, `[2]`, and gradients of this rank's share of an update.
     fn gradients(
         &self,
-        parts: Vec<(u64, Vec<Masked>)>,
+        parts: Vec<(u64, Vec<MaskedExample>)>,
         totals: Totals,
     ) -> (Tensor<1>, GradientsParams) {
         let device = self.device.clone().autodiff();
-        let batch = |(first, examples): (u64, Vec<Masked>)| self.collate(first, &examples, &device);
+        let batch =
+            |(first, examples): (u64, Vec<MaskedExample>)| self.collate(first, &examples, &device);
         let batches = parts.into_iter().map(batch).collect();
         let config = &self.config;
-        shards::gradients(self.training_network(), batches, &device, |network, batch| {
+        gradients::sum_of_parts(self.training_network(), batches, &device, |network, batch| {
             let seed = stream(config.seed, "dropout", batch.first_example);
             let noise = seeded_noise(config, &batch, "gumbel");
             let mut dropout = DropoutMasks::seeded(seed);
             let pass = pass(network, config, &batch, totals, noise, &mut dropout);
             let report = Tensor::cat(vec![pass.gen_loss, pass.disc_loss], 0);
-            Part { loss: pass.backward.expect("there is something to learn"), report }
+            PartLoss { loss: pass.backward.expect("there is something to learn"), report }
         })
     }
 

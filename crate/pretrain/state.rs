@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::config::PretrainConfig;
 use super::network::{Pretraining, export};
-use super::run::{Counters, Run};
+use super::run::{Counters, PretrainRun};
 use crate::checkpoint::{self, Dtype, HostTensor, ModelFiles};
 use crate::corpus::Corpus;
 use crate::distributed::World;
@@ -29,7 +29,7 @@ const WORD_EMBEDDINGS: &str = "electra.embeddings.word_embeddings.weight";
 
 /// `state.json`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct State {
+pub struct CheckpointState {
     pub config: PretrainConfig,
     #[serde(flatten)]
     pub counters: Counters,
@@ -40,15 +40,15 @@ pub struct State {
 }
 
 /// A checkpoint that was read and is whole.
-pub struct Saved {
+pub struct Checkpoint {
     pub path: PathBuf,
-    pub state: State,
+    pub state: CheckpointState,
     network: Pretraining,
     /// First and second ones.
     moments: [GradientsParams; 2],
 }
 
-impl Saved {
+impl Checkpoint {
     /// # Errors
     /// It is not there or damaged: a file, a tensor or a number of it is not what a run has
     /// written.
@@ -65,7 +65,7 @@ impl Saved {
                 |prefix, part| checkpoint::held_from(&network, &file, prefix, part, device, false);
             moments = [held("first.", first)?, held("second.", second)?];
         }
-        Ok(Saved { path: path.to_path_buf(), state, network, moments })
+        Ok(Checkpoint { path: path.to_path_buf(), state, network, moments })
     }
 
     /// The newest checkpoint of a run that is whole. Those after it come with what is wrong with
@@ -76,7 +76,7 @@ impl Saved {
     pub fn newest(folder: &Path, device: &Device) -> Result<(Self, Vec<(PathBuf, Error)>)> {
         let mut damaged = Vec::new();
         for path in checkpoints(folder).into_iter().rev() {
-            match Saved::read(&path, device) {
+            match Checkpoint::read(&path, device) {
                 Ok(saved) => return Ok((saved, damaged)),
                 Err(error) => damaged.push((path, error)),
             }
@@ -91,7 +91,7 @@ impl Saved {
     }
 }
 
-impl Run {
+impl PretrainRun {
     /// Writes `folder/step-N`.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Run {
             tensors
                 .extend(held.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
         }
-        let state = State {
+        let state = CheckpointState {
             config: self.config.clone(),
             counters: self.counters.clone(),
             corpus: self.corpus.identity(),
@@ -152,13 +152,13 @@ impl Run {
     /// # Errors
     /// The checkpoint is of another text or network, or further than `config` goes.
     pub fn resume(
-        saved: Saved,
+        saved: Checkpoint,
         config: PretrainConfig,
         corpus: Corpus,
         world: World,
         device: &Device,
     ) -> Result<Self> {
-        let Saved { path, state, network, moments: [first, second] } = saved;
+        let Checkpoint { path, state, network, moments: [first, second] } = saved;
         if state.corpus != corpus.identity() {
             return Err(Error::new(path.display(), "the run was started on another text")
                 .fix("Give the same --data, or start a new run with --init-from."));
@@ -177,7 +177,7 @@ impl Run {
         }
         let asked = config.eval_batches != state.config.eval_batches;
         let then = state.config.eval_batches * state.config.batch_size;
-        let mut run = Run::new(config, corpus, network, world, device)?;
+        let mut run = PretrainRun::new(config, corpus, network, world, device)?;
         run.world().agree(&json!({"steps done": step}))?;
         if !asked {
             run.eval_examples = state.eval_examples.unwrap_or(then);
@@ -213,13 +213,13 @@ pub fn no_checkpoint(folder: &Path) -> Error {
 }
 
 /// The state of a checkpoint.
-fn read_state(path: &Path) -> Result<State> {
+fn read_state(path: &Path) -> Result<CheckpointState> {
     let file = path.join(STATE);
     let damaged = |e: &dyn std::fmt::Display| {
         Error::new(file.display(), format!("is no state of a run ({e})"))
     };
     let bytes = fs::read(&file).map_err(|e| damaged(&e))?;
-    let state: State = serde_json::from_slice(&bytes).map_err(|e| damaged(&e))?;
+    let state: CheckpointState = serde_json::from_slice(&bytes).map_err(|e| damaged(&e))?;
     state.config.check().map_err(|e| damaged(&e))?;
     match problem(&state.counters, step_of(path)) {
         Some(problem) => Err(damaged(&problem)),

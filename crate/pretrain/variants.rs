@@ -16,8 +16,8 @@ use burn::module::Module;
 use burn::nn::{Embedding, EmbeddingConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::batch::{Batch, Totals};
-use super::vocabulary::{Generated, Sampling, TiedSoftmax, block_rows};
+use super::batch::{MaskedBatch, Totals};
+use super::softmax::{Generated, Sampling, TiedSoftmax, block_rows};
 use crate::checkpoint::HostTensor;
 use crate::config::ElectraConfig;
 use crate::kernels::DropoutMasks;
@@ -27,7 +27,7 @@ use crate::model::{Embeddings, Encoder, Inputs, additive_mask};
 // No generator
 
 /// Replacements from the whole vocabulary alike; the loss is that of knowing nothing.
-pub fn evenly(vocab: usize, batch: &Batch, totals: Totals, sampling: &Sampling) -> Generated {
+pub fn evenly(vocab: usize, batch: &MaskedBatch, totals: Totals, sampling: &Sampling) -> Generated {
     let shape = batch.positions.dims();
     let targets = batch.targets.clone().inner().flatten(0, 1);
     let weights = batch.weights.clone().inner();
@@ -92,7 +92,7 @@ fn one_sided(seq: usize, seen: fn(usize, usize) -> bool, device: &Device) -> Ten
 pub fn from_both_sides(
     hidden: Tensor<3>,
     softmax: &TiedSoftmax,
-    batch: &Batch,
+    batch: &MaskedBatch,
     totals: Totals,
     sampling: &Sampling,
 ) -> Generated {
@@ -121,7 +121,7 @@ pub fn from_both_sides(
 
 /// 1 for every token that was drawn, `[batch, seq]`: noise is noise, also where it happens to be
 /// the original.
-pub fn is_noise(batch: &Batch) -> Tensor<2> {
+pub fn is_noise(batch: &MaskedBatch) -> Tensor<2> {
     batch.counts.clone().inner().clamp(0, 1).float()
 }
 

@@ -15,11 +15,11 @@ use crate::checkpoint::{self, HostTensor, ModelFiles};
 use crate::config::ElectraConfig;
 use crate::dataset::Kind;
 use crate::finetune::{FinetuneOptions, Source, TaskFiles, start};
+use crate::gradients::{self, examples_at_once};
 use crate::heads::{Architecture, Electra};
 use crate::kernels::DropoutMasks;
 use crate::optim::Optimizer;
 use crate::seed::stream;
-use crate::shards::{self, examples_at_once};
 use crate::tasks;
 use crate::tokenizer::Tokenizer;
 
@@ -404,13 +404,14 @@ fn one_task_alone_is_the_plain_loop() {
             }
         }
         let autodiff = device.clone().autodiff();
-        let (loss, grads) = shards::gradients(&model, parts, &autodiff, |model, (batch, seed)| {
-            let mut dropout = DropoutMasks::seeded(seed);
-            let targets = batch.targets.clone();
-            let logits = model.training_logits(&batch.inputs, targets, &mut dropout);
-            let loss = tasks::loss(kind, logits, &batch, width, terms);
-            shards::Part { report: loss.clone().inner(), loss }
-        });
+        let (loss, grads) =
+            gradients::sum_of_parts(&model, parts, &autodiff, |model, (batch, seed)| {
+                let mut dropout = DropoutMasks::seeded(seed);
+                let targets = batch.targets.clone();
+                let logits = model.training_logits(&batch.inputs, targets, &mut dropout);
+                let loss = tasks::loss(kind, logits, &batch, width, terms);
+                gradients::PartLoss { report: loss.clone().inner(), loss }
+            });
         losses.push(loss.into_scalar::<f32>());
         (model, _) = optimizer.update(model, grads);
     }

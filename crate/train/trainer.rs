@@ -13,13 +13,13 @@ use crate::checkpoint::{self, ModelFiles, Place};
 use crate::config::ElectraConfig;
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
+use crate::gradients::{self, examples_at_once};
 use crate::heads::{Electra, Head};
 use crate::kernels::DropoutMasks;
 use crate::model::ElectraModel;
 use crate::optim::Optimizer;
 use crate::predict::Scorer;
 use crate::seed::stream;
-use crate::shards::{self, examples_at_once};
 use crate::tasks::{self, Encoded, Examples, Measured, architecture};
 
 /// What one call of [`Trainer::advance`] did.
@@ -438,14 +438,14 @@ impl Trainer {
             (0..jobs.len()).map(|job| (terms(job), share(job))).collect();
         let parts: Vec<Part> = batches.into_iter().flat_map(|batch| batch.parts).collect();
         let device = self.device.clone().autodiff();
-        shards::gradients(self.training_network(), parts, &device, |network, part| {
+        gradients::sum_of_parts(self.training_network(), parts, &device, |network, part| {
             let Batch { inputs, targets, .. } = &part.batch;
             let (model, mut dropout) = (network.of_task(part.job), DropoutMasks::seeded(part.seed));
             let logits = model.training_logits(inputs, targets.clone(), &mut dropout);
             let (kind, width) = (jobs[part.job].eval.kind(), jobs[part.job].width());
             let (terms, share) = shares[part.job];
             let loss = tasks::loss(kind, logits, &part.batch, width, terms) * share;
-            shards::Part { report: loss.clone().inner(), loss }
+            gradients::PartLoss { report: loss.clone().inner(), loss }
         })
     }
 

@@ -9,11 +9,11 @@ use electra::checkpoint::{self, HostTensor};
 use electra::heads::Architecture;
 use electra::kernels::DropoutMasks;
 use electra::optim::Optimizer;
-use electra::pretrain::batch::{Batch, Totals};
+use electra::pretrain::batch::{MaskedBatch, Totals};
 use electra::pretrain::config::{Objective, PretrainConfig};
 use electra::pretrain::network::{Pretraining, export};
 use electra::pretrain::objective::{Pass, pass};
-use electra::pretrain::vocabulary::Noise;
+use electra::pretrain::softmax::Noise;
 use serde_json::{Map, Value, json};
 
 use super::fixtures::{Fixture, Integers, Tensors, Tolerance, compare, folders, host, report};
@@ -209,7 +209,7 @@ fn network(
     if device.is_autodiff() { network.train() } else { network }
 }
 
-fn batch(part: &Fixture, device: &Device) -> (Batch, Totals) {
+fn batch(part: &Fixture, device: &Device) -> (MaskedBatch, Totals) {
     let integers = |name: &str| part.integers[name].clone();
     let ids = |values: Integers| Tensor::<2, Int>::from_data(values.data(), device);
     let floats = |values: &[f32], shape: &[usize]| {
@@ -244,7 +244,7 @@ fn batch(part: &Fixture, device: &Device) -> (Batch, Totals) {
         candidates: candidates.iter().sum::<f32>() as f64,
     };
     let weights: Vec<f32> = weights.values.iter().map(|weight| *weight as f32).collect();
-    let batch = Batch {
+    let batch = MaskedBatch {
         inputs: part.inputs(device),
         masked_ids: ids(masked_ids),
         weights: floats(&weights, &positions.shape),

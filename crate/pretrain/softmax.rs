@@ -100,7 +100,8 @@ pub struct TiedSoftmax<'a> {
 }
 
 impl TiedSoftmax<'_> {
-    /// The softmax of each row, and the term that carries its gradients; see [`Rows`].
+    /// The softmax of each row, and the term that carries its gradients (see `objective.rs`); the
+    /// other arguments are those of [`Rows`].
     ///
     /// # Shapes
     /// - hidden: `[rows, hidden]`
@@ -193,7 +194,8 @@ impl Sampling {
         Sampling { noise, ..self.clone() }
     }
 
-    /// Draws a token for every row of `logits`, `[rows, vocab]`.
+    /// Draws a token for every row of `logits`, `[rows, vocab]`, from its softmax: the largest logit
+    /// once Gumbel noise is added to each.
     pub fn draw(&self, logits: Tensor<2>, targets: Tensor<2, Int>) -> Tensor<1, Int> {
         let mut logits = logits;
         if self.disallow_correct {

@@ -24,7 +24,7 @@ pub fn examples_at_once(batch_size: usize, max_seq_length: usize, device: &Devic
 }
 
 /// What one part gave.
-pub struct Part {
+pub struct PartLoss {
     /// What the gradients are of, `[1]`.
     pub loss: Tensor<1>,
     /// What to report of it, without autodiff.
@@ -32,16 +32,16 @@ pub struct Part {
 }
 
 /// The sum of the gradients and of the reports of all parts.
-pub fn gradients<M: Module, T: Send>(
+pub fn sum_of_parts<M: Module, T: Send>(
     model: &M,
     parts: Vec<T>,
     device: &Device,
-    pass: impl Fn(&M, T) -> Part + Sync,
+    pass: impl Fn(&M, T) -> PartLoss + Sync,
 ) -> (Tensor<1>, GradientsParams) {
     // Parts that shared a parameter would share a graph, and a lock on it.
     let own = |part: T| (model.clone().map(&mut OwnGraph), part);
     let one = |(model, part): (M, T)| {
-        let Part { loss, report } = pass(&model, part);
+        let PartLoss { loss, report } = pass(&model, part);
         (report, GradientsParams::from_grads(loss.backward(), &model))
     };
     let mut accumulator = GradientsAccumulator::new();
@@ -141,10 +141,10 @@ mod tests {
         let param = |x: f32| Param::from_tensor(Tensor::from_floats([x], &device));
         let line = Line { slope: param(2.0), frozen: param(3.0).set_require_grad(false) };
         let parts: Vec<f32> = (1..=7).map(|x| x as f32).collect();
-        let (report, mut grads) = gradients(&line, parts, &device, |line, x| {
+        let (report, mut grads) = sum_of_parts(&line, parts, &device, |line, x| {
             let x = Tensor::from_data(TensorData::from([x]), &device);
             let loss = line.slope.val() * x * line.frozen.val();
-            Part { report: loss.clone().inner(), loss }
+            PartLoss { report: loss.clone().inner(), loss }
         });
         assert_eq!(report.into_scalar::<f32>(), 2.0 * 3.0 * 28.0);
         let slope = grads.remove::<1>(line.slope.id).unwrap();
