@@ -93,13 +93,21 @@ struct ColumnArgs {
     /// Columns of 0 and 1, one for each label of a multi-label task
     #[arg(long, value_name = "C,C,..", value_delimiter = ',', conflicts_with = "name")]
     label_columns: Vec<String>,
+    /// The column or JSON field with the tags of words: its name, or its number from 1 where columns
+    /// have no names
+    #[arg(long, value_name = "C", conflicts_with = "name")]
+    tag_column: Option<String>,
 }
 
 impl ColumnArgs {
     fn reading(&self) -> Reading {
         let (text, pair) = (self.text_column.clone(), self.pair_column.clone());
-        let columns = ColumnChoice { text, pair, label: self.label_column.clone() };
-        Reading { columns, label_columns: self.label_columns.clone(), ..Reading::default() }
+        Reading {
+            columns: ColumnChoice { text, pair, label: self.label_column.clone() },
+            label_columns: self.label_columns.clone(),
+            tag_column: self.tag_column.clone(),
+            ..Reading::default()
+        }
     }
 }
 

@@ -17,11 +17,12 @@ mod scores;
 mod split;
 mod table;
 mod texts;
+mod word_rows;
 mod words;
 
 pub use classes::classification;
 pub use columns::{ColumnChoice, Columns, choose_columns};
-pub use detect::{detect, layout};
+pub use detect::{Detected, detect, layout};
 pub use kinds::Kind;
 pub use labels::are_same;
 pub use multi_label::multi_label;

@@ -5,9 +5,10 @@ use burn::tensor::Device;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::batch::Features;
 use crate::checkpoint::{self, ModelFiles};
 use crate::config::{ElectraConfig, QaHead};
-use crate::dataset::{ColumnChoice, Kind, Problem, are_same, detect};
+use crate::dataset::{ColumnChoice, Detected, Kind, Problem, are_same};
 use crate::error::{Error, Result, listed, nearest};
 use crate::heads::{Electra, num_labels};
 use crate::seed::stream;
@@ -54,6 +55,8 @@ pub struct TrainPlan {
     pub eval_source: &'static str,
     /// What always answering the most frequent training label would score; of tags, word by word.
     pub majority_accuracy: Option<f64>,
+    /// The share of `[UNK]` among the tokens of the training rows, special ones aside.
+    pub unknown_tokens: f64,
     pub skipped: Vec<Problem>,
     pub skipped_count: usize,
     pub notes: Vec<String>,
@@ -69,7 +72,7 @@ pub struct FinetuneOptions {
 }
 
 impl FinetuneOptions {
-    /// Reads `{task, textColumn, pairColumn, labelColumn, labelColumns, epochs, batchSize, ..}`.
+    /// Reads `{task, textColumn, pairColumn, labelColumn, labelColumns, tagColumn, epochs, ..}`.
     ///
     /// # Errors
     /// A key is unknown, or a value of the wrong kind.
@@ -91,10 +94,11 @@ impl FinetuneOptions {
             pair: text("pairColumn")?,
             label: text("labelColumn")?,
         };
+        let tag_column = text("tagColumn")?;
         let label_columns = label_columns.map_err(wrong)?.unwrap_or_default();
         check_names(&options)?;
         let config = serde_json::from_value(Value::Object(options)).map_err(wrong)?;
-        let reading = Reading { columns, label_columns, ..Reading::default() };
+        let reading = Reading { columns, label_columns, tag_column, ..Reading::default() };
         Ok(FinetuneOptions { task, reading, config })
     }
 }
@@ -175,9 +179,17 @@ fn prepare(
 ) -> Result<Prepared> {
     let settings = &options.config;
     let mut config = checkpoint::read_config(files)?;
+    let mut notes = vec![];
     let kind = match kind {
         Some(kind) => kind,
-        None => detect(&train.name, &train.bytes)?,
+        None => {
+            let Detected { task, reason } = options.reading.detect(&train.name, &train.bytes)?;
+            notes.push(format!(
+                "the task is taken to be {}: {reason}; --task for another",
+                task.name()
+            ));
+            task
+        }
     };
     check_metric(settings, kind)?;
     let known = Known::of(&config, kind)?;
@@ -185,6 +197,7 @@ fn prepare(
     let range = known.range.filter(|_| config.score_range.is_some());
     let known = Known { range, ..known };
     let (train_set, eval_set) = sets(kind, train, eval, options, known)?;
+    notes.extend_from_slice(train_set.notes());
     let train_set = if settings.double_pairs { train_set.doubled() } else { train_set };
     check_pairs(&train_set, &config)?;
     config.qa_head = qa_head(kind, settings.qa_head, config.qa_head)?;
@@ -199,7 +212,9 @@ fn prepare(
     let (train_encoded, encoded) = (encode(&train_set, true)?, encode(&eval_set, false)?);
     check_vocabulary(tokenizer, &loaded.config)?;
     let mut plan = plan(&train_set, &train_encoded, &eval_set, eval.is_some(), settings);
-    plan.notes = loaded.notes;
+    plan.unknown_tokens = unknown_share(tokenizer, &train_encoded.features);
+    notes.extend(unknown_note(plan.unknown_tokens));
+    plan.notes = [loaded.notes, notes].concat();
     let job = Job { config: loaded.config, train: train_encoded.features, eval: eval_set, encoded };
     Ok(Prepared { model: loaded.model, job, plan })
 }
@@ -366,11 +381,34 @@ fn plan(
         max_seq_length: settings.max_seq_length,
         eval_source: if has_file { "file" } else { "held-out" },
         majority_accuracy: majority(train.kind(), &labels, &eval_labels),
+        unknown_tokens: 0.0,
         skipped_count: skipped().count(),
         skipped: skipped().take(LISTED).cloned().collect(),
         notes: Vec::new(),
         labels,
     }
+}
+
+/// The share of `[UNK]` among the tokens, special ones aside.
+fn unknown_share(tokenizer: &Tokenizer, features: &[Features]) -> f64 {
+    let special = tokenizer.special_ids();
+    let (mut all, mut unknown) = (0, 0);
+    for id in features.iter().flat_map(|row| &row.input_ids) {
+        all += usize::from(![special.cls, special.sep, special.pad].contains(id));
+        unknown += usize::from(*id == special.unk);
+    }
+    unknown as f64 / all.max(1) as f64
+}
+
+/// A warning where so much of the texts is unknown that little can be learnt from them.
+fn unknown_note(share: f64) -> Option<String> {
+    (share > 0.2).then(|| {
+        format!(
+            "{:.0} % of the tokens are [UNK]: the vocabulary does not have these words; take a \
+             model of the texts' language and script",
+            share * 100.0
+        )
+    })
 }
 
 /// What always answering the most frequent training label would score, of one label an example

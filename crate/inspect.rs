@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::dataset::{
-    ColumnChoice, Columns, Kind, Problem, Question, Sentence, Table, TextExample, choose_columns,
-    choose_score_columns, classification, detect, in_file, layout, read_table,
+    ColumnChoice, Columns, Detected, Kind, Problem, Question, Sentence, Table, TextExample,
+    choose_columns, choose_score_columns, classification, in_file, layout, read_table,
 };
 use crate::error::Result;
 use crate::finetune::{LISTED, LabelCount, Source};
@@ -21,6 +21,10 @@ pub struct Inspection {
     pub task: Kind,
     /// What the file can be read as.
     pub tasks: Vec<Kind>,
+    /// Why the file is taken to be for that task, where nobody said.
+    pub reason: Option<String>,
+    /// Which columns were taken, where there was a choice that nobody made.
+    pub notes: Vec<String>,
     /// Why the task is not clear, where it is not: then `task` is a guess.
     pub unclear: Option<String>,
     pub format: &'static str,
@@ -80,13 +84,13 @@ pub fn inspect(
     max_seq_length: usize,
 ) -> Result<Inspection> {
     let Source { name, bytes } = source;
-    let (task, unclear) = match task {
-        Some(task) => (task, None),
-        None => match detect(name, bytes) {
-            Ok(task) => (task, None),
+    let (task, reason, unclear) = match task {
+        Some(task) => (task, None, None),
+        None => match reading.detect(name, bytes) {
+            Ok(Detected { task, reason }) => (task, Some(reason), None),
             // A table is shown all the same, so that its columns can be chosen by hand.
             Err(error) if read_table(name, bytes).is_ok() => {
-                (Kind::Classification, Some(error.to_string()))
+                (Kind::Classification, None, Some(error.to_string()))
             }
             Err(error) => return Err(error),
         },
@@ -105,8 +109,14 @@ pub fn inspect(
         task,
         tasks: match file.chosen.is_some() {
             true => vec![Kind::Classification, Kind::MultiLabel, Kind::Regression],
+            // A table of words can be read as one of texts.
+            false if matches!(file.format, "csv" | "tsv") => {
+                vec![task, Kind::Classification, Kind::MultiLabel, Kind::Regression]
+            }
             false => vec![task],
         },
+        reason,
+        notes: set.notes().to_vec(),
         unclear,
         format: file.format,
         has_header: file.has_header,

@@ -7,9 +7,10 @@ use crate::batch::{Batch, Features, Width};
 use crate::config::ElectraConfig;
 use crate::dataset::glue::{self, Split, read_glue_as};
 use crate::dataset::{
-    ColumnChoice, Kind, Problem, Question, Questions, Sentence, Table, Tagging, TextExample, Texts,
-    choose_columns, choose_score_columns, in_file, multi_label as read_multi_label, read_questions,
-    read_table, read_tagging, regression as read_regression, split_questions, split_tagging,
+    ColumnChoice, Detected, Kind, Problem, Question, Questions, Sentence, Table, Tagging,
+    TextExample, Texts, choose_columns, choose_score_columns, detect, in_file,
+    multi_label as read_multi_label, read_questions, read_table, read_tagging,
+    regression as read_regression, split_questions, split_tagging,
 };
 use crate::error::{Error, Result};
 use crate::heads::{Architecture, class_names, num_labels};
@@ -66,10 +67,26 @@ pub struct Reading {
     pub columns: ColumnChoice,
     /// The columns of 0 and 1 of a multi-label table that has one for each label.
     pub label_columns: Vec<String>,
+    /// The column or JSON field of the tags: its name, or its number where columns have none.
+    pub tag_column: Option<String>,
     /// The file is one of this task's, with its columns and labels.
     pub glue: Option<&'static glue::Task>,
     /// The labels where the model has none yet; found in the file where absent.
     pub labels: Option<Vec<String>>,
+}
+
+impl Reading {
+    /// The task that the options or the file tell, and why.
+    ///
+    /// # Errors
+    /// As [`detect`].
+    pub fn detect(&self, name: &str, bytes: &[u8]) -> Result<Detected> {
+        match (&self.label_columns[..], &self.tag_column) {
+            ([], None) => detect(name, bytes, &self.columns),
+            ([], Some(_)) => Ok(Detected::new(Kind::Tagging, "a column of tags was named")),
+            _ => Ok(Detected::new(Kind::MultiLabel, "a column for each label was named")),
+        }
+    }
 }
 
 /// What a model knows already of a task: its labels in the order of its logits, or its range of
@@ -126,7 +143,10 @@ impl Examples {
                 .map(Self::Texts);
         }
         match kind {
-            Kind::Tagging => return Ok(Self::Tagging(read_tagging(name, bytes, labels)?)),
+            Kind::Tagging => {
+                let tags = reading.tag_column.as_deref();
+                return Ok(Self::Tagging(read_tagging(name, bytes, tags, labels)?));
+            }
             Kind::QuestionAnswering => {
                 return Ok(Self::QuestionAnswering(read_questions(name, bytes)?));
             }
@@ -182,6 +202,14 @@ impl Examples {
             Examples::Texts(set) => &set.skipped,
             Examples::Tagging(set) => &set.skipped,
             Examples::QuestionAnswering(set) => &set.skipped,
+        }
+    }
+
+    /// Which columns were taken, where there was a choice that nobody made.
+    pub fn notes(&self) -> &[String] {
+        match self {
+            Examples::Tagging(set) => &set.notes,
+            _ => &[],
         }
     }
 

@@ -25,9 +25,10 @@ const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const SPECIAL_TOKENS: &str = "special_tokens_map.json";
 const VOCAB: &str = "vocab.txt";
+const ADDED_TOKENS: &str = "added_tokens.json";
 
 /// What a tokenizer is read from; any other file of a model folder is left alone.
-pub const FILE_NAMES: [&str; 4] = [TOKENIZER, CONFIG, SPECIAL_TOKENS, VOCAB];
+pub const FILE_NAMES: [&str; 5] = [TOKENIZER, CONFIG, SPECIAL_TOKENS, ADDED_TOKENS, VOCAB];
 
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
@@ -119,6 +120,9 @@ impl Tokenizer {
             return Err(Error::new(place, "the vocabulary has an id that is no 32-bit number"));
         }
         add_configured_tokens(&mut pieces, &config)?;
+        if !config.contains_key("added_tokens_decoder") {
+            add_listed_tokens(&mut pieces, &config, &names, &sources)?;
+        }
         let special = names.find(&pieces, place)?;
         add_special_tokens(&mut pieces, &names)?;
         let processor = match pieces.get_post_processor() {
@@ -574,12 +578,54 @@ fn add_configured_tokens(
         let token: AddedToken = serde_json::from_value(token.clone()).map_err(|_| wrong())?;
         tokens.insert(number, token);
     }
+    add_at_ids(tokenizer, tokens, CONFIG, "added_tokens_decoder gives")
+}
+
+/// The tokens of `added_tokens.json`, where older models keep them. As in transformers, those that
+/// are not special are looked for in the normalized text.
+fn add_listed_tokens(
+    tokenizer: &mut tokenizers::Tokenizer,
+    config: &Map<String, Value>,
+    names: &SpecialNames,
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<()> {
+    let mut special: Vec<&str> = names.0.iter().map(|(_, token)| token.as_str()).collect();
+    let more = config.get("additional_special_tokens").and_then(Value::as_array);
+    special.extend(
+        more.into_iter()
+            .flatten()
+            .filter_map(|token| token.get("content").unwrap_or(token).as_str()),
+    );
+    // What tokenizer.json says of a token is more.
+    let known: Vec<String> =
+        tokenizer.get_added_tokens_decoder().into_values().map(|token| token.content).collect();
+    let mut tokens = BTreeMap::new();
+    for (token, id) in read_object(files, ADDED_TOKENS)? {
+        let number = id.as_u64().and_then(|id| u32::try_from(id).ok());
+        let number = number.ok_or_else(|| {
+            Error::new(ADDED_TOKENS, format!("the id of {token:?} is {id}"))
+                .fix("It must hold tokens and their ids: {\"<new>\": 30522}.")
+        })?;
+        if !known.contains(&token) {
+            let is_special = special.contains(&token.as_str());
+            tokens.insert(number, AddedToken::from(token, is_special));
+        }
+    }
+    add_at_ids(tokenizer, tokens, ADDED_TOKENS, "it gives")
+}
+
+fn add_at_ids(
+    tokenizer: &mut tokenizers::Tokenizer,
+    tokens: BTreeMap<u32, AddedToken>,
+    place: &str,
+    who: &str,
+) -> Result<()> {
     for (id, token) in tokens {
         let content = token.content.clone();
         tokenizer.add_tokens([token]).map_err(failed)?;
         if tokenizer.token_to_id(&content) != Some(id) {
-            let problem = format!("added_tokens_decoder gives {content:?} the id {id}");
-            return Err(Error::new(CONFIG, problem + ", which the vocabulary contradicts")
+            let problem = format!("{who} {content:?} the id {id}");
+            return Err(Error::new(place, problem + ", which the vocabulary contradicts")
                 .fix("Take the tokenizer files of one and the same model."));
         }
     }
@@ -721,6 +767,35 @@ mod tests {
         assert_eq!(ids(&tokenizer, "hello<new>"), [2, 5, 10, 3]);
         assert_eq!(tokenizer.vocab_size(), 11);
         assert_error(&[(VOCAB, WORDS), (CONFIG, &config(12))], CONFIG, "contradicts");
+    }
+
+    #[test]
+    fn older_models_list_added_tokens_in_a_file() {
+        let list = r#"{"[WORLD]": 10, "<user>": 11}"#;
+        let files = folder(&[(VOCAB, WORDS), (ADDED_TOKENS, list)]);
+        let tokenizer = Tokenizer::from_files(&files).unwrap();
+        assert_eq!(ids(&tokenizer, "Hello [WORLD] <user>"), [2, 5, 10, 11, 3]);
+        assert_eq!(tokenizer.vocab_size(), 12);
+        // They go back to disk, and with tokenizer.json beside it the file changes nothing.
+        let written = tokenizer.to_files().unwrap();
+        assert_eq!(written[ADDED_TOKENS], list.as_bytes());
+        let again = Tokenizer::from_files(&written).unwrap();
+        assert_eq!(ids(&again, "hello[WORLD]<user>"), [2, 5, 10, 11, 3]);
+        assert_eq!(again.to_files().unwrap(), written);
+        let of = |list: &str| folder(&[(VOCAB, WORDS), (ADDED_TOKENS, list)]);
+        let known = Tokenizer::from_files(&of(r#"{"[MASK]": 4}"#)).unwrap();
+        assert_eq!((known.vocab_size(), ids(&known, "[MASK]")), (10, vec![2, 4, 3]));
+        assert_error(
+            &[(VOCAB, WORDS), (ADDED_TOKENS, r#"{"<a>": 12}"#)],
+            ADDED_TOKENS,
+            "contradicts",
+        );
+        assert_error(
+            &[(VOCAB, WORDS), (ADDED_TOKENS, r#"{"<a>": "x"}"#)],
+            ADDED_TOKENS,
+            "the id of",
+        );
+        assert_error(&[(VOCAB, WORDS), (ADDED_TOKENS, "[1]")], ADDED_TOKENS, "invalid type");
     }
 
     #[test]

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use electra::tokenizer::Tokenizer;
 
+#[path = "core/cases.rs"]
+mod cases;
 #[path = "core/corpus.rs"]
 mod corpus;
 #[path = "core/dataset.rs"]

@@ -88,6 +88,8 @@ export interface ColumnOptions {
   labelColumn?: string
   /** Of a multi-label table that has a column of 0 and 1 for each label. */
   labelColumns?: string[]
+  /** The tags of words: a column or JSON field by its name, or its number from 1 where columns have no names. */
+  tagColumn?: string
 }
 
 export interface SkippedRow {
@@ -111,6 +113,10 @@ export interface Inspection {
   task: Task
   /** What the file could also be read as. */
   tasks: Task[]
+  /** Why it is taken to be for that task; null where the task was asked for. */
+  reason: string | null
+  /** Which columns were taken, where there was a choice that nobody made. */
+  notes: string[]
   format: 'csv' | 'tsv' | 'jsonl' | 'conll' | 'squad'
   has_header: boolean
   /** Of a table; of the others, those of `preview`. */
@@ -148,6 +154,8 @@ export interface TrainPlan {
   eval_source: 'file' | 'held-out'
   /** What always giving the most frequent label would score; null where a row has not one label. */
   majority_accuracy: number | null
+  /** The share of `[UNK]` among the tokens of the training rows, special ones aside. */
+  unknown_tokens: number
   skipped: SkippedRow[]
   skipped_count: number
   /** Such as that the classifier starts fresh. */

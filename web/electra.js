@@ -10,7 +10,7 @@ import { forgetRun, savedRun } from './checkpoints.js'
 import { describeSource, fetchOrExplain } from './source.js'
 
 const WORKER = new URL('./worker.js', import.meta.url).href
-const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn', 'labelColumns']
+const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn', 'labelColumns', 'tagColumn']
 // The listeners of `finetune` and the events that they hear.
 const LISTENERS = {
   onPlan: 'plan', onStep: 'step', onEvaluating: 'evaluating', onEvaluation: 'evaluation', onCheckpoint: 'checkpoint', onUnsaved: 'unsaved',

@@ -86,15 +86,16 @@ async function explainNoWeights(repo, revision, address) {
     + ` ${repo}@refs/pr/1 (the repository’s Community page lists them).`
 }
 
-/** The five files of a model; `read` gives null for a file that is not there. */
+/** The files of a model; `read` gives null for a file that is not there. */
 async function readModelFiles(read) {
   const tokenizer = async () => {
     const json = await read('tokenizer.json')
-    return json ? ['tokenizer.json', json] : ['vocab.txt', await read('vocab.txt')]
+    if (json) return [['tokenizer.json', json]]
+    return Promise.all(['vocab.txt', 'special_tokens_map.json', 'added_tokens.json'].map(async name => [name, await read(name)]))
   }
   const plain = ['config.json', 'tokenizer_config.json', 'model.safetensors']
-  const all = await Promise.all([...plain.map(async name => [name, await read(name)]), tokenizer()])
-  return Object.fromEntries(all.filter(([, bytes]) => bytes))
+  const all = await Promise.all([...plain.map(async name => [[name, await read(name)]]), tokenizer()])
+  return Object.fromEntries(all.flat().filter(([, bytes]) => bytes))
 }
 
 /** Like `download`, kept in the browser's cache so that the second time needs no network. */

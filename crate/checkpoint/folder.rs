@@ -15,7 +15,7 @@ pub(super) const INDEX: &str = "model.safetensors.index.json";
 
 /// The files of a folder that mean something to us, beside weights in several files; anything else
 /// is left alone. Of the weights, the first of the three is enough.
-const FILE_NAMES: [&str; 8] = [
+const FILE_NAMES: [&str; 9] = [
     "config.json",
     "model.safetensors",
     INDEX,
@@ -24,6 +24,7 @@ const FILE_NAMES: [&str; 8] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
 ];
 
 /// Is it one of a model's files that are read here?

@@ -101,6 +101,9 @@ pub fn run(args: Args) -> Result<()> {
     };
     for Set { examples, .. } in &sets {
         check_pairs(examples, &config).map_err(inside)?;
+        for note in examples.notes() {
+            say(format_args!("note: {note}"));
+        }
         for problem in examples.skipped().iter().take(10) {
             say(format_args!("skipped row {}: {}", problem.row, problem.reason));
         }

@@ -368,7 +368,7 @@ impl Named {
             Name::Conll2000 => {
                 let tags = |path: &&Path| -> Result<Vec<String>> {
                     let Source { name, bytes } = read_source(path)?;
-                    read_tagging(&name, &bytes, None).map(|set| set.labels)
+                    read_tagging(&name, &bytes, None, None).map(|set| set.labels)
                 };
                 let mut labels = paths.first().map_or(Ok(Vec::new()), tags)?;
                 // Of the others an error is told when they are read for good.

@@ -466,12 +466,30 @@ pub(super) const PAIRS: &[(&str, &str)] = &[
     ("query", "document"),
 ];
 
+/// Of tables with a word a row: the word, its tag, and the sentence it belongs to.
+pub(super) const WORDS: &[&str] = &["word", "words", "token", "tokens", "form"];
+#[rustfmt::skip]
+pub(super) const TAGS: &[&str] = &[
+    "tag", "tags", "label", "labels", "ner_tag", "ner_tags", "ner", "entity", "bio", "iob", "upos",
+    "pos_tag", "pos_tags", "pos",
+];
+pub(super) const SENTENCES: &[&str] = &[
+    "sentence_id",
+    "sentence #",
+    "sentence_idx",
+    "sentence_no",
+    "sent_id",
+    "sentence id",
+    "sentence",
+];
+
 /// Only a guess: the first row of a file without a header may look like one.
 fn looks_like_header(records: &[Record]) -> bool {
     let Some((first, rest)) = records.split_first() else { return false };
     let rest = &rest[..rest.len().min(200)];
     let names: Vec<_> = first.cells.iter().map(|cell| cell.trim()).collect();
-    if names.iter().any(|name| is_known_name(name)) {
+    let any_of = |known: &[&str]| names.iter().any(|name| known.contains(&&*name.to_lowercase()));
+    if names.iter().any(|name| is_known_name(name)) || any_of(WORDS) && any_of(TAGS) {
         return true;
     }
     let distinct = names.iter().collect::<HashSet<_>>().len() == names.len();

@@ -1,7 +1,8 @@
-//! Tagged words: CoNLL columns, CoNLL-U, or JSON lines with words and labels.
+//! Tagged words: CoNLL columns, CoNLL-U, tables of words, or JSON lines with words and labels.
 //!
 //! In columns the first is the word and the last its label, as the original reads CoNLL-2000; of
-//! CoNLL-U's ten it is the form and its universal part of speech.
+//! CoNLL-U's ten it is the form and its universal part of speech, and where words are counted, as
+//! GermEval does, the first of several columns of entities.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use serde_json::{Map, Value};
 use super::json::{is_json, objects};
 use super::labels::{Known, sorted_labels, too_many};
 use super::split::part_evenly;
-use super::table::{Problem, decode, require_usable};
+use super::table::{Problem, Table, decode, in_file, read_table, require_usable};
+use super::word_rows::WordTable;
 use crate::error::{Error, Result, excerpt, listed};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Tagging {
     pub sentences: Vec<Sentence>,
     pub labels: Vec<String>,
     pub skipped: Vec<Problem>,
+    /// Which columns were taken, where there was a choice.
+    pub notes: Vec<String>,
 }
 
 /// Names of fields in JSON, the likeliest first.
@@ -36,17 +40,35 @@ const TAGS: &[&str] = &["labels", "tags", "ner_tags", "pos_tags", "chunk_tags", 
 const REMEDY: &str = "A line has a word, its label last, a tab or spaces between; a blank line ends \
     a sentence. Or JSON lines: {\"words\": [..], \"labels\": [..]}.";
 
-/// Reads sentences. `labels`: the labels a model knows; a sentence with another one is skipped.
+/// Reads sentences. `tag_column`: the column or JSON field of the labels, by its name or, of columns
+/// without one, its number from 1. `labels`: the labels a model knows; a sentence with another one is skipped.
 /// Without them the file's own are collected, in alphabetical order as the original sorts them
 /// (numbers in the order of their values). A sentence with a bad line is skipped as a whole.
 ///
 /// # Errors
-/// No sentence can be used, or the labels are no labels: one alone, nearly all different, words in
+/// No sentence can be used, the column is not there, or the labels are no labels: one alone, nearly all different, words in
 /// one row and numbers in another.
-pub fn read_tagging(name: &str, bytes: &[u8], labels: Option<&[String]>) -> Result<Tagging> {
+pub fn read_tagging(
+    name: &str,
+    bytes: &[u8],
+    tag_column: Option<&str>,
+    labels: Option<&[String]>,
+) -> Result<Tagging> {
     let text = decode(name, bytes)?;
-    let (tagged, mut skipped) =
-        if is_json(name, &text) { from_json(name, &text)? } else { from_columns(name, &text)? };
+    let mut notes = vec![];
+    let is_json = is_json(name, &text);
+    let (tagged, mut skipped) = if is_json && has_word_lists(name, &text)? {
+        from_json(name, &text, tag_column)?
+    } else if let Some((table, words)) = word_table(name, bytes, tag_column)? {
+        notes.push(format!("{}; --tag-column for other tags", words.described(&table)));
+        words.read(&table)?
+    } else if is_json {
+        from_json(name, &text, tag_column)?
+    } else {
+        let layout = Layout::of(&text, tag_column).map_err(|error| in_file(name, error))?;
+        notes.extend(layout.note(tag_column));
+        from_columns(name, &text, &layout)?
+    };
     if tagged.is_empty() && skipped.is_empty() {
         return Err(Error::new(name, "there is no sentence").fix(REMEDY));
     }
@@ -64,23 +86,36 @@ pub fn read_tagging(name: &str, bytes: &[u8], labels: Option<&[String]>) -> Resu
     }
     skipped.sort_by_key(|problem| problem.row);
     require_usable(name, sentences.is_empty(), &skipped)?;
-    Ok(Tagging { sentences, labels, skipped })
+    Ok(Tagging { sentences, labels, skipped, notes })
+}
+
+/// The table and its columns, where it is one of words.
+pub(super) fn word_table(
+    name: &str,
+    bytes: &[u8],
+    tag_column: Option<&str>,
+) -> Result<Option<(Table, WordTable)>> {
+    // A stray quote makes columns no table.
+    let Ok(table) = read_table(name, bytes) else { return Ok(None) };
+    let found = WordTable::find(&table, tag_column).map_err(|error| in_file(name, error))?;
+    Ok(found.map(|words| (table, words)))
 }
 
 /// Holds out `fraction` of the sentences for evaluation, the same ones on every machine. Both parts
 /// keep the order of the file; skipped rows stay with the first.
 pub fn split_tagging(set: Tagging, fraction: f64, seed: u64) -> (Tagging, Tagging) {
     let (kept, held_out) = part_evenly(set.sentences, fraction, seed);
-    let eval = Tagging { sentences: held_out, labels: set.labels.clone(), skipped: vec![] };
+    let labels = set.labels.clone();
+    let eval = Tagging { sentences: held_out, labels, skipped: vec![], notes: vec![] };
     (Tagging { sentences: kept, ..set }, eval)
 }
 
 /// A sentence whose labels are text still.
-struct Tagged {
+pub(super) struct Tagged {
     /// The row of each word.
-    rows: Vec<usize>,
-    words: Vec<String>,
-    tags: Option<Vec<String>>,
+    pub rows: Vec<usize>,
+    pub words: Vec<String>,
+    pub tags: Option<Vec<String>>,
 }
 
 impl Tagged {
@@ -95,11 +130,11 @@ impl Tagged {
     }
 }
 
-fn left_out(row: usize, first: usize, reason: String) -> Problem {
+pub(super) fn left_out(row: usize, first: usize, reason: String) -> Problem {
     Problem { row, reason: format!("{reason}; the sentence from row {first} is left out") }
 }
 
-type Read = (Vec<Tagged>, Vec<Problem>);
+pub(super) type Read = (Vec<Tagged>, Vec<Problem>);
 
 fn collect_labels(name: &str, tagged: &[Tagged]) -> Result<Vec<String>> {
     let tags: Vec<&str> =
@@ -118,8 +153,7 @@ fn collect_labels(name: &str, tagged: &[Tagged]) -> Result<Vec<String>> {
 
 // ---- Columns ----
 
-fn from_columns(name: &str, text: &str) -> Result<Read> {
-    let layout = Layout::of(text);
+fn from_columns(name: &str, text: &str, layout: &Layout) -> Result<Read> {
     let (mut tagged, mut problems) = (vec![], vec![]);
     for block in layout.blocks(text) {
         match layout.sentence(&block) {
@@ -141,18 +175,27 @@ type Line<'a> = (usize, &'a str);
 /// How the columns of a file are cut, and which are read.
 struct Layout {
     separator: &'static [char],
+    /// Every line ends with a separator.
+    is_padded: bool,
     /// Of most lines.
     width: usize,
     is_conllu: bool,
+    /// The places of the word and its label.
+    word: usize,
+    tag: usize,
 }
 
 impl Layout {
-    fn of(text: &str) -> Self {
+    /// # Errors
+    /// There is no such column for the labels.
+    fn of(text: &str, tag_column: Option<&str>) -> Result<Self> {
         let no_comment = |line: &&str| !line.starts_with('#') && !line.trim().is_empty();
         let lines: Vec<&str> = text.lines().filter(no_comment).collect();
         let tabs = lines.iter().filter(|line| line.contains('\t')).count();
         let separator: &[char] = if tabs * 2 > lines.len() { &['\t'] } else { &[' ', '\t'] };
-        let mut layout = Layout { separator, width: 1, is_conllu: false };
+        let is_padded = lines.iter().all(|line| line.trim_end_matches('\r').ends_with('\t'));
+        let mut layout =
+            Layout { separator, is_padded, width: 1, is_conllu: false, word: 0, tag: 0 };
         let mut widths: BTreeMap<usize, usize> = BTreeMap::new();
         for line in &lines {
             *widths.entry(layout.cells(line).len()).or_default() += 1;
@@ -160,10 +203,57 @@ impl Layout {
         layout.width = widths.into_iter().max_by_key(|(_, count)| *count).map_or(1, |(w, _)| w);
         let has_id = |line: &&str| is_conllu_id(layout.cells(line)[0]);
         layout.is_conllu = layout.width == 10 && lines.iter().take(100).all(has_id);
-        layout
+        (layout.word, layout.tag) = layout.places(text);
+        if let Some(column) = tag_column {
+            layout.tag = layout.asked(column)?;
+        }
+        Ok(layout)
+    }
+
+    /// Of the word and its label.
+    fn places(&self, text: &str) -> (usize, usize) {
+        let last = self.width - 1;
+        if self.is_conllu {
+            return (1, 3);
+        }
+        let blocks = self.blocks(text);
+        let is_counted = |block: &Vec<Line>| {
+            (1..).zip(block).all(|(n, (_, line))| self.cells(line)[0] == n.to_string())
+        };
+        if self.width < 3 || blocks.is_empty() || !blocks.iter().take(100).all(is_counted) {
+            return (0, last);
+        }
+        let is_entity = |place: &usize| {
+            let tags = || {
+                blocks
+                    .iter()
+                    .flatten()
+                    .filter_map(|(_, line)| self.cells(line).get(*place).copied())
+            };
+            tags().all(|tag| tag == "O" || is_entity_tag(tag)) && tags().any(is_entity_tag)
+        };
+        (1, (2..self.width).find(is_entity).unwrap_or(last))
+    }
+
+    fn asked(&self, column: &str) -> Result<usize> {
+        let number = column.trim().parse().ok().filter(|number| (1..=self.width).contains(number));
+        number.map(|number| number - 1).ok_or_else(|| {
+            Error::new("columns", format!("there is no column {column:?} for the labels"))
+                .fix(format!("They have no names: give a number from 1 to {}.", self.width))
+        })
+    }
+
+    /// Which columns were taken, where there was a choice.
+    fn note(&self, tag_column: Option<&str>) -> Option<String> {
+        let (word, tag, width) = (self.word + 1, self.tag + 1, self.width);
+        (width > 2 && tag_column.is_none()).then(|| {
+            format!("words from column {word}, tags from column {tag} of {width}; --tag-column for another")
+        })
     }
 
     fn cells<'a>(&self, line: &'a str) -> Vec<&'a str> {
+        let line = line.trim_end_matches('\r');
+        let line = if self.is_padded { line.strip_suffix('\t').unwrap_or(line) } else { line };
         let cells = line.split(self.separator).map(str::trim);
         if self.separator.len() == 1 {
             cells.collect()
@@ -205,7 +295,7 @@ impl Layout {
                 let (columns, width) = (cells.len(), self.width);
                 return Err(problem(format!("{columns} columns where most lines have {width}")));
             }
-            let (word, tag) = if self.is_conllu { (1, 3) } else { (0, self.width - 1) };
+            let (word, tag) = (self.word, self.tag);
             if self.is_conllu && !cells[0].bytes().all(|byte| byte.is_ascii_digit()) {
                 // The surface form of several words (1-2), or a word that is not in the text (1.1).
                 continue;
@@ -231,10 +321,17 @@ fn is_conllu_id(cell: &str) -> bool {
         && cell.bytes().all(|byte| byte.is_ascii_digit() || b"-.".contains(&byte))
 }
 
+/// `B-PER`, `S-PER`, or with the type first `PER-B`.
+pub(super) fn is_entity_tag(tag: &str) -> bool {
+    let is_place = |part: &str| matches!(part, "B" | "I" | "E" | "S" | "L" | "U");
+    tag.split_once('-').is_some_and(|(first, _)| is_place(first))
+        || tag.rsplit_once('-').is_some_and(|(_, last)| is_place(last))
+}
+
 /// Whether text is columns of words: sentences between blank lines, one width, no word with a
 /// space or a comma in it.
 pub(super) fn looks_like_columns(text: &str) -> bool {
-    let layout = Layout::of(text);
+    let Ok(layout) = Layout::of(text, None) else { return false };
     let blocks = layout.blocks(text);
     let lines = || blocks.iter().flatten();
     let is_word = |(_, line): &&Line| {
@@ -250,7 +347,7 @@ pub(super) fn looks_like_columns(text: &str) -> bool {
 
 // ---- JSON ----
 
-fn from_json(name: &str, text: &str) -> Result<Read> {
+fn from_json(name: &str, text: &str, tag_column: Option<&str>) -> Result<Read> {
     let (mut read, mut problems) = (vec![], vec![]);
     for (row, object) in objects(name, text)? {
         match object {
@@ -264,12 +361,19 @@ fn from_json(name: &str, text: &str) -> Result<Read> {
         let given = |name: &&str| read.iter().any(|(_, object)| is_given(object, name));
         names.iter().copied().find(|name| given(name))
     };
-    let tags = field(TAGS);
+    let fields = || read.first().map_or(vec![], |(_, object)| object.keys().cloned().collect());
+    let tags = match tag_column {
+        Some(column) if !read.iter().any(|(_, object)| is_given(object, column)) => {
+            return Err(Error::new(name, format!("no row has the labels {column:?}"))
+                .fix(format!("The fields are {}.", listed::<String>(&fields()))));
+        }
+        Some(column) => Some(column),
+        None => field(TAGS),
+    };
     let Some(words) = field(WORDS) else {
         require_usable(name, true, if read.is_empty() { &problems } else { &[] })?;
-        let fields = read.first().map_or(vec![], |(_, object)| object.keys().cloned().collect());
-        let seen =
-            format!("no row has \"words\" or \"tokens\"; its fields are {}", listed(&fields));
+        let fields = listed::<String>(&fields());
+        let seen = format!("no row has \"words\" or \"tokens\"; its fields are {fields}");
         return Err(Error::new(name, seen).fix(REMEDY));
     };
     let mut tagged = vec![];
@@ -288,6 +392,15 @@ fn from_json(name: &str, text: &str) -> Result<Read> {
         }
         _ => Ok((tagged, problems)),
     }
+}
+
+/// Whether the first row has a list of words.
+fn has_word_lists(name: &str, text: &str) -> Result<bool> {
+    let mut rows = objects(name, text)?.filter_map(|(_, object)| object.ok());
+    let is_list = |object: Map<String, Value>| {
+        WORDS.iter().any(|name| object.get(*name).is_some_and(Value::is_array))
+    };
+    Ok(rows.next().is_some_and(is_list))
 }
 
 fn is_given(object: &Map<String, Value>, name: &str) -> bool {
@@ -347,7 +460,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Tagging {
-        read_tagging("a.txt", text.as_bytes(), None).unwrap()
+        read_tagging("a.txt", text.as_bytes(), None, None).unwrap()
     }
 
     fn words(set: &Tagging) -> Vec<String> {
@@ -396,7 +509,7 @@ mod tests {
     fn a_bad_line_skips_its_sentence_only() {
         let known = ["N".to_string(), "V".to_string()];
         let text = "a\tN\nb\tV\n\nc\tN\nd\n\ne\tV\nf\tX\n\ng\t\n\n\tN\n";
-        let set = read_tagging("a.tsv", text.as_bytes(), Some(&known)).unwrap();
+        let set = read_tagging("a.tsv", text.as_bytes(), None, Some(&known)).unwrap();
         assert_eq!(words(&set), ["a b"]);
         let skipped: Vec<_> = set.skipped.iter().map(|p| (p.row, p.reason.as_str())).collect();
         assert_eq!(

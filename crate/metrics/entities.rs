@@ -66,8 +66,10 @@ fn entity_report(
     predicted: &[Vec<usize>],
     labels: &[String],
 ) -> EntityReport {
+    let order = Order::of(labels).unwrap_or_default();
     let named = |sentence: &[usize]| {
-        entities(&sentence.iter().map(|label| labels[*label].as_str()).collect::<Vec<_>>())
+        let labels: Vec<_> = sentence.iter().map(|label| labels[*label].as_str()).collect();
+        entities_in(&labels, order)
     };
     let mut types: BTreeMap<String, Totals> = BTreeMap::new();
     for (target, prediction) in targets.iter().zip(predicted) {
@@ -91,15 +93,20 @@ fn entity_report(
     }
 }
 
-/// The entities of one sentence, in BIO, BIOES or BILOU. Odd sequences are read as the CoNLL
+/// The entities of one sentence, in BIO, BIOES or BILOU, whichever comes first in its labels: the
+/// place (`B-PER`) or, as seqeval with `suffix=True`, the type (`PER-B`). Odd sequences are read as the CoNLL
 /// script does: an entity that nothing begins (`I-` or `E-` after `O`, or after another type)
 /// begins there, and one that nothing ends (no `E-`) ends before the next. A label of another form
 /// counts as `O`.
 pub fn entities(labels: &[&str]) -> Vec<Entity> {
+    entities_in(labels, Order::of(labels).unwrap_or_default())
+}
+
+fn entities_in(labels: &[&str], order: Order) -> Vec<Entity> {
     let mut found: Vec<Entity> = Vec::new();
     let mut before = None;
     for (word, label) in labels.iter().enumerate() {
-        let tag = Tag::parse(label);
+        let tag = Tag::parse(label, order);
         match (&tag, found.last_mut()) {
             (None, _) => {}
             (Some(tag), Some(open)) if tag.continues(before.as_ref()) => open.end = word + 1,
@@ -113,11 +120,34 @@ pub fn entities(labels: &[&str]) -> Vec<Entity> {
 }
 
 /// Whether all labels are `O` or parts of entities: `B-`, `I-`, `E-`, `S-`, or BILOU's `L-`, `U-`
-/// with a type; without types only where there is a bare `B`, as bare letters may be plain tags.
+/// with a type before or behind; without types only where there is a bare `B`, as bare letters may
+/// be plain tags.
 pub fn is_entity_scheme(labels: &[String]) -> bool {
-    let typeless = labels.iter().any(|label| label == "B");
-    let is_part = |label: &String| Tag::parse(label).is_some() && (typeless || label.contains('-'));
-    labels.iter().any(is_part) && labels.iter().all(|label| label == "O" || is_part(label))
+    Order::of(labels).is_some()
+}
+
+/// What comes first in a label.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Order {
+    /// `B-PER`
+    #[default]
+    Place,
+    /// `PER-B`
+    Type,
+}
+
+impl Order {
+    /// None where labels are not those of entities.
+    fn of<T: AsRef<str>>(labels: &[T]) -> Option<Self> {
+        let labels = || labels.iter().map(AsRef::as_ref);
+        let is_typeless = labels().any(|label| label == "B");
+        [Order::Place, Order::Type].into_iter().find(|order| {
+            let is_part = |label: &str| {
+                Tag::parse(label, *order).is_some() && (is_typeless || label.contains('-'))
+            };
+            labels().any(is_part) && labels().all(|label| label == "O" || is_part(label))
+        })
+    }
 }
 
 /// The same entities in BIOES, as google-research/electra trains on.
@@ -146,8 +176,14 @@ enum Place {
 }
 
 impl<'a> Tag<'a> {
-    fn parse(label: &'a str) -> Option<Self> {
-        let (place, kind) = label.split_once('-').unwrap_or((label, ""));
+    fn parse(label: &'a str, order: Order) -> Option<Self> {
+        let (place, kind) = match order {
+            Order::Place => label.split_once('-').unwrap_or((label, "")),
+            Order::Type => {
+                let (kind, place) = label.rsplit_once('-').unwrap_or(("", label));
+                (place, kind)
+            }
+        };
         let place = match place {
             "B" => Place::Begin,
             "I" => Place::Inside,
@@ -185,6 +221,15 @@ mod tests {
         let bioes = spans("B-A I-A E-A S-A S-A O E-B");
         assert_eq!(spans("B-A I-A L-A U-A U-A O L-B"), bioes);
         assert_eq!(bioes.len(), 4);
+    }
+
+    #[test]
+    fn the_type_may_come_first() {
+        assert_eq!(spans("PER-B PER-I O LOC-B"), spans("B-PER I-PER O B-LOC"));
+        assert_eq!(to_bioes(&["PER-B", "PER-I", "O"]), ["B-PER", "E-PER", "O"]);
+        assert!(
+            is_scheme("O PER-B PER-I") && is_scheme("DAT-B ORG-I") && !is_scheme("PER-B I-PER")
+        );
     }
 
     #[test]

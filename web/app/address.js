@@ -8,7 +8,7 @@ import { TASKS } from './tasks.js'
 
 const PATIENCE = 300
 const TAB = 'finetune'
-const READING = ['task', 'textColumn', 'pairColumn', 'labelColumn', 'labelColumns']
+const READING = ['task', 'textColumn', 'pairColumn', 'labelColumn', 'labelColumns', 'tagColumn']
 
 /** The tab that an address names. */
 export function tabOf(hash) {

@@ -15,7 +15,8 @@ export function showInspection(found, limit) {
   show('found')
   const noHeader = found.chosen && !found.has_header && found.format !== 'jsonl'
   say('columns-title', found.unclear ? plural(found.rows, 'row') : foundLine(found))
-  say('columns-line', `The file is ${FORMATS[found.format] ?? found.format}${noHeader ? ', without a header' : ''}.`)
+  const why = [found.reason && `taken as ${TASKS[found.task].name}: ${found.reason}`, ...found.notes ?? []].filter(Boolean)
+  say('columns-line', `The file is ${FORMATS[found.format] ?? found.format}${noHeader ? ', without a header' : ''}${why.map(words => `; ${words}`).join('')}.`)
   fillTasks(found.tasks, found.unclear ? null : found.task)
   fillPickers(found)
   showLabels(found)

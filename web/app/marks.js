@@ -24,19 +24,22 @@ const MEANINGS = {
  * `kinds` are the types or tags, in a fixed order, which gives each its colour.
  */
 export function schemeOf(labels) {
-  const isPart = label => /^[BIESLU]-./.test(label) || labels.includes('B') && /^[BIESLU]$/.test(label)
-  const entities = labels.some(isPart) && labels.every(label => label === 'O' || isPart(label))
-  const kinds = entities ? labels.filter(isPart).map(label => label.slice(2)) : labels
-  return { entities, kinds: [...new Set(kinds)].sort() }
+  const isWhole = isPart => labels.some(isPart) && labels.every(label => label === 'O' || isPart(label))
+  const isPrefixed = isWhole(label => /^[BIESLU]-./.test(label) || labels.includes('B') && /^[BIESLU]$/.test(label))
+  // "PER-B", with the type first.
+  const isSuffixed = !isPrefixed && isWhole(label => /.-[BIESLU]$/.test(label))
+  const entities = isPrefixed || isSuffixed
+  const partOf = label => isSuffixed ? { part: label.at(-1), kind: label.slice(0, -2) } : { part: label[0], kind: label.slice(2) }
+  const kinds = entities ? labels.filter(label => label !== 'O').map(label => partOf(label).kind) : labels
+  return { entities, partOf, kinds: [...new Set(kinds)].sort() }
 }
 
 /** Words in runs of one kind; `kind` is null between entities. */
-function runsOf(labels, { entities }) {
+function runsOf(labels, { entities, partOf }) {
   const runs = []
   let open = false
   labels.forEach((label, index) => {
-    const part = entities && label !== 'O' ? label[0] : ''
-    const kind = !entities ? label : part ? label.slice(2) : null
+    const { part, kind } = !entities ? { part: '', kind: label } : label === 'O' ? { part: '', kind: null } : partOf(label)
     const goesOn = 'IEL'.includes(part) && part && open && runs.at(-1).kind === kind
     if (goesOn) runs.at(-1).end = index + 1
     else runs.push({ kind, start: index, end: index + 1 })

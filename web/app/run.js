@@ -194,6 +194,7 @@ function showPlan({ plan }) {
   const held = plan.eval_source === 'file' ? `${plural(plan.eval_rows, row)} of your own file to test it` : `${count(plan.eval_rows)} held out`
   const windows = plan.train_windows > plan.train_rows ? ` in ${plural(plan.train_windows, 'window')}` : ''
   say('run-summary', `${plural(plan.train_rows, row)}${windows} to learn from, ${held}. ${plural(plan.epochs, 'epoch')} of ${plural(plan.steps_per_epoch, 'step')}, batch ${plan.batch_size}, learning rate ${scientific(plan.learning_rate)}, up to ${plan.max_seq_length} tokens.`
+    + (plan.unknown_tokens > .2 ? ` ${Math.round(plan.unknown_tokens * 100)} % of the tokens are unknown to this model: take one of the texts’ language.` : '')
     + (plan.skipped_count ? ` ${plural(plan.skipped_count, row)} could not be used.` : ''))
   at('run-summary').title = plan.notes?.join(' ') ?? ''
 }

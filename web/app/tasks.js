@@ -68,7 +68,7 @@ export function abilityOf({ task, labels, score_range: range }) {
   switch (task) {
     case 'multi-label': return `This model says which of these fit a text: ${names}.`
     case 'regression': return `This model gives a text a number${range ? ` from ${short(range[0])} to ${short(range[1])}` : ''}.`
-    case 'tagging': return `This model tags words: ${[...new Set((labels ?? []).map(label => label.replace(/^[BIESLU]-/, '')))].filter(label => label !== 'O').join(', ')}.`
+    case 'tagging': return `This model tags words: ${[...new Set((labels ?? []).map(label => label.replace(/^[BIESLU]-|-[BIESLU]$/, '')))].filter(label => label !== 'O').join(', ')}.`
     case 'question-answering': return 'This model finds the answer to a question in a paragraph.'
     default: return `This model tells apart ${names || 'its labels'}.`
   }

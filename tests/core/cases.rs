@@ -1,15 +1,18 @@
 //! Files as people have them (`fixtures/cases/`), each with its siblings: what is right stands here.
 
-use std::path::Path;
-
 use electra::dataset::{
-    ColumnChoice, Kind, Questions, Table, Texts, choose_columns, classification, detect,
+    ColumnChoice, Kind, Questions, Table, Tagging, Texts, choose_columns, classification, detect,
     read_questions, read_table, read_tagging,
 };
 
+use crate::fixture;
+
 fn case(name: &str) -> Vec<u8> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/cases");
-    std::fs::read(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    fixture(&format!("cases/{name}"))
+}
+
+fn detected(name: &str, bytes: &[u8]) -> Kind {
+    detect(name, bytes, &ColumnChoice::default()).unwrap().task
 }
 
 fn classes(table: &Table) -> Texts {
@@ -136,7 +139,7 @@ fn one_document_may_hold_all_rows() {
             for name in ["a.json", "a.jsonl", "a.txt"] {
                 let set = reads(name, text.as_bytes(), 2, &["neg", "pos"]);
                 assert_eq!((set.examples[0].text.as_str(), set.examples[1].row), ("a b", 2));
-                assert_eq!(detect(name, text.as_bytes()).unwrap(), Kind::Classification, "{text}");
+                assert_eq!(detected(name, text.as_bytes()), Kind::Classification, "{text}");
             }
         }
     }
@@ -144,11 +147,12 @@ fn one_document_may_hold_all_rows() {
         "a.json",
         br#"{"tokens": [["a", "b"], ["c"]], "tags": [["X", "Y"], ["X"]]}"#,
         None,
+        None,
     );
     assert_eq!(set.unwrap().sentences.len(), 2);
     let rows = br#"{"version": "1", "data": [{"id": "x", "question": "q", "context": "a cat",
         "answers": {"text": ["cat"], "answer_start": [2]}}]}"#;
-    assert_eq!(detect("a.json", rows).unwrap(), Kind::QuestionAnswering);
+    assert_eq!(detected("a.json", rows), Kind::QuestionAnswering);
     assert_eq!(read_questions("a.json", rows).unwrap().examples[0].golds, ["cat"]);
 }
 
@@ -169,4 +173,147 @@ fn a_document_of_another_form_is_told_the_right_one() {
             message.contains("Give one object a line") && message.contains("orient=\"records\"")
         );
     }
+}
+
+#[test]
+fn the_same_number_is_the_same_label() {
+    let known = reads("a.csv", b"text,label\na,0.0\nb,1.0\n", 2, &["0.0", "1.0"]).labels;
+    let table = read_table("b.csv", b"text,label\na,1\nb,0\nc,+1.00\nd,2\n").unwrap();
+    let columns = choose_columns(&table, &ColumnChoice::default()).unwrap();
+    let set = classification(&table, &columns, Some(&known)).unwrap();
+    let classes: Vec<_> = set.examples.iter().map(|e| e.class()).collect();
+    assert_eq!(classes, [Some(1), Some(0), Some(1)]);
+    assert_eq!(set.skipped[0].reason, "unknown label \"2\"");
+    reads("a.csv", b"text,label\na,0\nb,0.0\nc,1\nd,1.0\n", 4, &["0", "1"]);
+}
+
+fn tagged(name: &str, bytes: &[u8]) -> Tagging {
+    let set = read_tagging(name, bytes, None, None).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(set.skipped, [], "{name}");
+    set
+}
+
+/// The words and tags of a sentence, `word/tag` with blanks between.
+fn sentence(set: &Tagging, number: usize) -> String {
+    let sentence = &set.sentences[number];
+    let labels = sentence.labels.iter().flatten().map(|label| &set.labels[*label]);
+    let words = sentence.words.iter().zip(labels).map(|(word, tag)| format!("{word}/{tag}"));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_table_may_hold_a_word_a_row() {
+    for (name, per) in [("ner", "PER"), ("ner_dataset", "per")] {
+        let name = format!("02-ner-csv/{name}.csv");
+        let set = tagged(&name, &case(&name));
+        assert_eq!(detected(&name, &case(&name)), Kind::Tagging);
+        assert_eq!(set.sentences.len(), 16);
+        let expected = format!(
+            "Anna/B-{per} Berg/I-{per} works/O for/O Acme/B-ORG Corp/I-ORG in/O Oslo/B-LOC"
+        );
+        assert_eq!(sentence(&set, 0), expected);
+        assert!(set.notes[0].contains("--tag-column"), "{:?}", set.notes);
+    }
+    let parts = read_tagging("a.csv", &case("02-ner-csv/ner_dataset.csv"), Some("POS"), None);
+    assert!(parts.unwrap_err().to_string().contains("every word has the label \"NN\""));
+}
+
+#[test]
+fn a_word_a_row_in_every_form() {
+    for (name, text) in [
+        ("a.csv", "sentence_id,words,labels\n0,a,B-X\n0,b,O\n1,c,O\n"),
+        ("a.csv", "Sentence #,Word,POS,Tag\nSentence: 1,a,N,B-X\n,b,V,O\nSentence: 2,c,V,O\n"),
+        ("a.csv", "word;tag\na;B-X\nb;O\n\nc;O\n"),
+        ("a.csv", "word,tag\r\na,B-X\r\nb,O\r\n,\r\nc,O\r\n"),
+        ("a.tsv", "token\tner_tag\na\tB-X\nb\tO\n\nc\tO\n"),
+        ("a.tsv", "token\tlabel\n\na\tB-X\nb\tO\n\nc\tO\n"),
+        (
+            "a.jsonl",
+            "{\"sentence_id\": 1, \"word\": \"a\", \"tag\": \"B-X\"}\n{\"sentence_id\": 1, \"word\": \"b\", \"tag\": \"O\"}\n{\"sentence_id\": 2, \"word\": \"c\", \"tag\": \"O\"}\n",
+        ),
+        (
+            "a.json",
+            "{\"sentence_id\": [1, 1, 2], \"word\": [\"a\", \"b\", \"c\"], \"tag\": [\"B-X\", \"O\", \"O\"]}",
+        ),
+        ("a.csv", "text,labels\na b,B-X O\nc d e,O O O\nc,O\n"),
+        (
+            "a.csv",
+            "sentence,tags\n\"['a', 'b']\",\"['B-X', 'O']\"\n\"['c', 'd']\",\"['O', 'O']\"\n",
+        ),
+        ("a.conll", "a\tB-X\t\nb\tO\t\n\t\nc\tO\t\n"),
+        ("a.conll", "a B-X\r\r\nb O\r\r\n\r\r\nc O\r\r\n"),
+        ("a.conll", "a B-X\rb O\r\rc O\r"),
+        ("a.conll", "\u{feff}a\tB-X\nb\tO\n\nc\tO\n"),
+    ] {
+        let set = tagged(name, text.as_bytes());
+        assert_eq!(sentence(&set, 0), "a/B-X b/O", "{text:?}");
+        assert!(sentence(&set, 1).starts_with("c/O"), "{text:?}");
+        assert_eq!(detected(name, text.as_bytes()), Kind::Tagging, "{text:?}");
+    }
+}
+
+#[test]
+fn words_are_counted_in_germeval() {
+    let (name, bytes) = ("04-germeval/NER-de-train.tsv", case("04-germeval/NER-de-train.tsv"));
+    let set = tagged(name, &bytes);
+    assert_eq!(detected(name, &bytes), Kind::Tagging);
+    assert_eq!(sentence(&set, 0), "Anna/B-PER Berg/I-PER arbeitet/O in/O Oslo/B-LOC ./O");
+    assert_eq!(sentence(&set, 1), "Die/O Universität/B-ORG Oslo/I-ORG wächst/O ./O");
+    assert!(set.notes[0].contains("tags from column 3 of 4; --tag-column"), "{:?}", set.notes);
+    let inner = read_tagging(name, &bytes, Some("4"), None).unwrap();
+    assert_eq!(sentence(&inner, 1), "Die/O Universität/O Oslo/B-LOC wächst/O ./O");
+    let error = read_tagging(name, &bytes, Some("5"), None).unwrap_err().to_string();
+    assert!(error.contains("no column \"5\"") && error.contains("from 1 to 4"), "{error}");
+    // CoNLL-2003 has its entities last, and counts no words.
+    let conll =
+        tagged("a.conll", b"1 CD B-NP O\nEU NNP I-NP B-ORG\n\n1 CD B-NP O\nEU NNP O B-ORG\n");
+    assert_eq!(sentence(&conll, 0), "1/O EU/B-ORG");
+}
+
+#[test]
+fn a_sentence_may_stand_beside_its_tags() {
+    for (name, sentences) in [("train", 20), ("unlike", 40)] {
+        let name = format!("11-koelectra-naver-ner/{name}.tsv");
+        let set = tagged(&name, &case(&name));
+        assert_eq!(detected(&name, &case(&name)), Kind::Tagging);
+        assert_eq!(set.sentences.len(), sentences);
+    }
+    let set = tagged("a.tsv", &case("11-koelectra-naver-ner/train.tsv"));
+    assert!(sentence(&set, 0).starts_with("안나/PER-B 베르그/PER-I 는/O 오슬로/LOC-B"));
+    // Texts with a class stay what they are.
+    let texts = b"a good film\tvery good\na bad film\tvery bad\nan odd film\tvery bad\n";
+    assert_eq!(detected("a.tsv", texts), Kind::Classification);
+    let many: String = (0..60).map(|i| format!("label {},the cat\n", i % 9)).collect();
+    for header in ["label,text\n", ""] {
+        assert_eq!(
+            detected("a.csv", (header.to_string() + &many).as_bytes()),
+            Kind::Classification
+        );
+    }
+    // Parts of speech are no entities, but sentences are of many lengths.
+    let speech: String =
+        ["the cat\tDT NN", "cats sleep well\tNN VB RB", "so do the dogs\tRB VB DT NN"]
+            .map(|line| line.to_string() + "\n")
+            .concat()
+            .repeat(3);
+    assert_eq!(detected("a.tsv", speech.as_bytes()), Kind::Tagging);
+}
+
+#[test]
+fn a_task_that_could_be_another_is_refused() {
+    for text in [
+        "word,tag\nAnna,B-PER\nBerg,I-PER\nsleeps,O\n",
+        "Anna,B-PER\nsleeps,O\nBerg,B-PER\nsits,O\nEve,B-PER\nwaits,O\n",
+    ] {
+        let error = detect("a.csv", text.as_bytes(), &ColumnChoice::default()).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("where a sentence ends") && error.contains("--task"), "{error}");
+    }
+    let found = detect("a.csv", b"kind,text\nx,a b\ny,c d\nx,e f\n", &ColumnChoice::default());
+    let reason = found.unwrap().reason;
+    assert!(reason.contains("\"kind\" holds 2 values") && reason.contains("\"text\""), "{reason}");
+    // The column that is asked for tells the task.
+    let asked = ColumnChoice { label: Some("score".into()), ..ColumnChoice::default() };
+    let table = b"label,score,text\nx,0.5,a b\ny,1.5,c d\nx,2.0,e f\n";
+    assert_eq!(detect("a.csv", table, &asked).unwrap().task, Kind::Regression);
 }
