@@ -176,10 +176,10 @@ export class Model {
       const run = this.#engine.request('finetune', { ...tables, options: defined(settings), again: resume, checkpoints }, { onEvent: event => tell(event, listeners) })
       signal?.addEventListener('abort', stop)
       if (signal?.aborted) stop()
-      const { stopped, info, run: told } = await run
+      const { stopped, info, run: history } = await run
       this.#info = info
-      this.#run = told
-      const { plan, losses, evaluations, steps, seconds } = told
+      this.#run = history
+      const { plan, losses, evaluations, steps, seconds } = history
       return { plan, losses, evaluations, steps, seconds, stopped }
     } finally {
       signal?.removeEventListener('abort', stop)
@@ -298,8 +298,8 @@ function partListeners(options) {
 /** Hands an event of a run to the one who listens for it. */
 function tell({ event, ...progress }, listeners) {
   const name = Object.keys(LISTENERS).find(name => LISTENERS[name] === event)
-  const told = event === 'plan' ? progress.plan : event === 'unsaved' ? new ElectraError(progress.problem) : progress
-  listeners[name]?.(told)
+  const detail = event === 'plan' ? progress.plan : event === 'unsaved' ? new ElectraError(progress.problem) : progress
+  listeners[name]?.(detail)
 }
 
 function checkInterval(every) {

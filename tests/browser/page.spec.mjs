@@ -115,6 +115,26 @@ test('bad files are refused in words, and a good one works afterwards', async ({
   await expect(page.locator('#train-problem')).toContainText('Epochs')
 })
 
+test('a run that is refused does not take the last one away', async ({ page, site }) => {
+  await openPage(page, site, '#finetune')
+  await page.click('#paste-open')
+  await page.fill('#paste-text', CSV)
+  await page.click('#paste-use')
+  await fillSettings(page, { 'epochs': 1, 'batch-size': 8, 'max-length': 8 })
+  await page.click('#train')
+  await expect(page.locator('#run-state')).toHaveText('Finished', { timeout: 120_000 })
+  const shown = () => Promise.all(['#run-title', '#run-summary', '#score-before', '#score-after', '#stat-step', '#results'].map(id => page.locator(id).innerText()))
+  const before = await shown()
+  await page.click('#again')
+  await page.setInputFiles('#eval-file', { name: 'other.csv', mimeType: 'text/csv', buffer: Buffer.from('one,two\n1,2\n') })
+  await page.click('#train')
+  await expect(page.locator('#train-problem')).toContainText('other.csv')
+  await expect(page.locator('#train-problem')).toContainText('The last run is as it was.')
+  await page.click('#back-to-run')
+  await expect(page.locator('#run-state')).toHaveText('Finished')
+  expect(await shown()).toEqual(before)
+})
+
 test('keyboard: tabs, and out of the dialog', async ({ page, site }) => {
   await openPage(page, site)
   await page.focus('#tab-detect')
