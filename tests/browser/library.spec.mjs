@@ -163,9 +163,13 @@ for (const [task, { rows, metric, inputs, evaluation, prediction }] of Object.en
     expect(found.run.plan.task).toBe(task)
     expect(found.run.losses.map(({ step }) => step)).toEqual(Array.from({ length: found.run.plan.steps }, (_, index) => index + 1))
     expect(found.run.evaluations.length).toBeGreaterThanOrEqual(2)
-    for (const one of found.run.evaluations) expect(one).toMatchObject({ task, metric, score: expect.any(Number) })
+    const said = { task, metric, score: expect.any(Number), is_collapsed: expect.any(Boolean), metrics: { [metric]: expect.any(Number) } }
+    for (const one of found.run.evaluations) expect(one).toMatchObject({ ...said, step: expect.any(Number), epoch: expect.any(Number) })
     expect(found.info.task).toBe(task)
-    expect(found.evaluation).toMatchObject({ task, metric, score: expect.any(Number), ...evaluation })
+    expect(found.evaluation).toMatchObject({ ...said, ...evaluation, skipped: 0 })
+    // One JSON: what a run says of a model is what `evaluate` and the command line say.
+    const names = ({ step, epoch, skipped, ...line }) => Object.keys(line).sort()
+    expect(names(found.run.evaluations.at(-1))).toEqual(names(found.evaluation))
     expect(found.predictions).toHaveLength(inputs.length)
     for (const one of found.predictions) expect(one).toMatchObject(prediction)
     expect(found.infoAgain).toMatchObject({ task, can_predict: true, can_detect: false })
