@@ -248,7 +248,7 @@ need_wasm_bindgen() {
     [ "$("$wasm_bindgen" --version 2>/dev/null)" != "wasm-bindgen $wasm_bindgen_version" ] || return 0
   done
   say "installing wasm-bindgen $wasm_bindgen_version (once, a few minutes)"
-  (cd "$cache" && env -u CARGO_TARGET_DIR -u RUSTFLAGS cargo install wasm-bindgen-cli --version "=$wasm_bindgen_version" --root "$folder") ||
+  (cd "$cache" && env -u CARGO_TARGET_DIR -u RUSTFLAGS CARGO_PROFILE_RELEASE_OPT_LEVEL=1 cargo install wasm-bindgen-cli --version "=$wasm_bindgen_version" --root "$folder") ||
     die "could not install wasm-bindgen-cli $wasm_bindgen_version" "see cargo's message above; crates.io must be reachable"
 }
 
