@@ -46,6 +46,7 @@ pub mod pretrain;
 
 pub mod finetune;
 pub mod inspect;
+#[cfg(not(target_family = "wasm"))]
 pub mod report;
 pub mod self_test;
 

@@ -6,12 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-mod chart;
-mod markup;
 mod page;
-mod results;
-
-use markup::list;
 
 /// What there is to report.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +52,10 @@ pub fn report_json(run: &Run) -> Value {
 /// `report.html`: a page that needs nothing beside it, and holds rows of the data.
 pub fn report_html(run: &Run) -> String {
     let log = Log::of(run);
-    page::page(&report_json(run), log.plan, log.kept(log.trial))
+    let mut report = report_json(run);
+    report["plan"] = log.plan.clone();
+    report["evaluation"] = log.kept(log.trial).clone();
+    page::page(&report)
 }
 
 /// The lines of a run by their kind.
@@ -172,15 +170,8 @@ fn loss(evaluation: &Value) -> Option<f64> {
     evaluation["loss"].as_f64()
 }
 
-/// The report of single labels: of texts, or of words.
-fn classes(evaluation: &Value) -> &Value {
-    if evaluation["tags"].is_object() { &evaluation["tags"] } else { evaluation }
-}
-
-fn matrix(report: &Value) -> Vec<Vec<f64>> {
-    let row =
-        |row: &Value| list(row).iter().map(|cell| cell.as_f64().unwrap_or(0.0).max(0.0)).collect();
-    list(&report["confusion_matrix"]).iter().map(row).collect()
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 /// A plan or an evaluation with the rows of its lists as numbers alone. Reasons why rows are

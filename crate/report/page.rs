@@ -1,410 +1,172 @@
-//! The page around the results: what came out, how it got there, and what it was made with.
+//! `report.html`: the data of a run and the page's own modules that draw them, in one file.
+//!
+//! A browser loads no module beside a file, so all of them stand in one script, each in a function
+//! of its own.
 
 use std::fmt::Write;
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 
-use super::chart::{LineChart, Point, Series, line_chart, smoothed, thinned};
-use super::markup::{
-    bar, capitalized, count, count_of, decimal, details, escape, facts, list, percent, quoted,
-    table, text, words_of,
-};
-use super::results;
+macro_rules! modules {
+    ($($path:literal),* $(,)?) => { [$(($path, include_str!(concat!("../../", $path)))),*] };
+}
 
-const STYLE: &str = include_str!("style.css");
+/// Each imports only those above it; the last one draws the report.
+const MODULES: [(&str, &str); 14] = modules![
+    "web/app/format.js",
+    "web/app/dom.js",
+    "web/app/chart.js",
+    "web/app/marks.js",
+    "web/app/tasks.js",
+    "web/app/results/parts.js",
+    "web/app/results/curves.js",
+    "web/app/results/classification.js",
+    "web/app/results/multi-label.js",
+    "web/app/results/question-answering.js",
+    "web/app/results/regression.js",
+    "web/app/results/tagging.js",
+    "web/app/results.js",
+    "crate/report/report.js",
+];
 
-/// No script runs here, whatever a row holds, and nothing is fetched.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; \
-                      form-action 'none'";
+const STYLE: &str = include_str!("../../web/style.css");
 
-/// `plan` and `evaluation` are as they were printed, with texts; the report has none.
-pub fn page(report: &Value, plan: &Value, evaluation: &Value) -> String {
-    let metric = text(&report["metric"]);
-    let title = format!("{}: {}", subject(report), score_words(&metric, &report["score"]));
-    let sections = [
-        section("How it learned", &(trials(report, &metric) + &curves(report, &metric))),
-        section("Results", &results::results(evaluation)),
-        section("What it gets most wrong", &results::worst(evaluation)),
-        section("The data", &data(plan)),
-        section("Settings", &settings(&report["settings"])),
-        section("Versions", &facts(&report["versions"])),
-        section("All numbers", &numbers(report, &metric)),
-    ];
+/// The file. No script runs in it but its own, whatever a row holds, and nothing is fetched.
+pub fn page(report: &Value) -> String {
+    let (style, script) = (one_line_end(STYLE), script());
+    // In JSON a `<` stands only in strings. So nothing in them ends the element or opens a comment.
+    let data = report.to_string().replace('<', "\\u003c");
+    let word = |key: &str| escape(report[key].as_str().unwrap_or_default());
+    let score = match &report["score"] {
+        Value::Null => String::new(),
+        score => format!("<p>{}: {}</p>", word("metric"), escape(&score.to_string())),
+    };
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; \
+         script-src {script_hash}; style-src {style_hash}; base-uri 'none'; form-action 'none'\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta name=\"referrer\" content=\"no-referrer\">\n\
-         <title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n{}{}</main>\n\
-         <footer><p>Made by electra. The same numbers, without any row of the data, are in \
-         report.json.</p></footer>\n</body>\n</html>\n",
-        escape(&title),
-        head(report, plan, &metric),
-        sections.concat()
+         <title>Run report</title>\n<style>{style}</style>\n</head>\n<body>\n\
+         <main id=\"main\"><h1>Run report {task}</h1>{score}\
+         <p>The charts and tables of this report are drawn by the script in this file, which does \
+         not run here. All numbers are in report.json.</p></main>\n\
+         <footer class=\"bottom\"><p>Made by electra. The same numbers, without any row of the \
+         data, are in report.json.</p></footer>\n\
+         <script type=\"application/json\" id=\"data\">{data}</script>\n\
+         <script type=\"module\">{script}</script>\n</body>\n</html>\n",
+        script_hash = hash(&script),
+        style_hash = hash(&style),
+        task = word("task"),
     )
 }
 
-fn section(heading: &str, inside: &str) -> String {
-    if inside.is_empty() {
-        return String::new();
-    }
-    format!("<section>\n<h2>{heading}</h2>\n{inside}</section>\n")
+/// All modules as one script.
+fn script() -> String {
+    let modules = MODULES.iter().map(|(path, code)| wrapped(path, code));
+    format!("const modules = {{}}\n{}", modules.collect::<String>())
 }
 
-// ---- What came out ----
-
-fn subject(report: &Value) -> String {
-    match report["task"].as_str() {
-        None | Some("") => "Fine-tuning".into(),
-        Some("multi-label") => "Multi-label classification".into(),
-        Some(task) => capitalized(&words_of(task)),
-    }
-}
-
-/// Correlations are no shares.
-fn is_share(metric: &str) -> bool {
-    !matches!(metric, "pearson" | "spearman" | "mcc" | "mse" | "mae" | "loss")
-}
-
-fn metric_name(metric: &str) -> String {
-    match metric {
-        "micro_f1" => "micro F1".into(),
-        "macro_f1" => "macro F1".into(),
-        "f1" => "F1".into(),
-        "exact" => "exact match".into(),
-        "pearson" | "spearman" => capitalized(metric) + " correlation",
-        "mcc" => "Matthews correlation".into(),
-        other => words_of(other),
-    }
-}
-
-fn shown(metric: &str, score: Option<f64>) -> String {
-    if is_share(metric) { percent(score) } else { decimal(score) }
-}
-
-fn score_words(metric: &str, score: &Value) -> String {
-    format!("{} {}", metric_name(metric), shown(metric, score.as_f64()))
-}
-
-fn head(report: &Value, plan: &Value, metric: &str) -> String {
-    let score = report["score"].as_f64();
-    let mut head = format!(
-        "<header>\n<p class=\"eyebrow\">Run report{}</p>\n<h1>{}</h1>\n\
-         <div class=\"score\"><p class=\"big\">{}<small>{}</small></p>\n\
-         <p class=\"line\">{}</p></div>\n{}",
-        source(report),
-        escape(&subject(report)),
-        shown(metric, score),
-        escape(&metric_name(metric)),
-        verdict(report, metric, score),
-        stats(report, plan),
-    );
-    head += "<p class=\"notice\">This file holds rows of your data: look through it before you \
-             pass it on.</p>\n";
-    if report["collapsed"] == true {
-        head += "<p class=\"notice problem\"><strong>The model gives every example the same \
-                 label.</strong> Lower the learning rate, train longer, or try another seed.</p>\n";
-    }
-    head + "</header>\n"
-}
-
-/// The training file, where the settings name one.
-fn source(report: &Value) -> String {
-    let file = report["settings"]["train"].as_str();
-    file.map_or(String::new(), |file| format!(" · {}", quoted(file)))
-}
-
-/// Beside the score: what it is to be compared with.
-fn verdict(report: &Value, metric: &str, score: Option<f64>) -> String {
-    let trials = list(&report["trials"]).len();
-    let mut words = Vec::new();
-    if let (Some(baseline), Some(score)) = (report["baseline"].as_f64(), score) {
-        let than = match score - baseline {
-            gain if gain.abs() < 5e-4 => "That is as much as",
-            gain if gain > 0.0 => "That is more than",
-            _ => "That is less than",
+/// A module as a function that gives what it exports. Its lines are taken as they stand, except
+/// that imports become places in `modules`.
+fn wrapped(path: &str, code: &str) -> String {
+    let (mut body, mut exports) = (String::new(), Vec::new());
+    for line in code.lines() {
+        let _ = match (line.strip_prefix("import "), line.strip_prefix("export ")) {
+            (Some(import), _) => writeln!(body, "{}", constant_of(import)),
+            (_, Some(declaration)) => {
+                exports.push(name_of(declaration));
+                writeln!(body, "{declaration}")
+            }
+            _ => writeln!(body, "{line}"),
         };
-        words.push(format!(
-            "{than} the {} of always giving the most frequent label.",
-            percent(Some(baseline))
-        ));
     }
-    if trials > 1 {
-        words.push(format!(
-            "The best of {trials} trials, whose median is {}.",
-            shown(metric, report["median"].as_f64())
-        ));
-    }
-    if score.is_none() && report["evaluation"].is_object() {
-        words
-            .push("It is not defined here: all predictions, or all true values, are equal.".into());
-    }
-    words.join(" ")
+    let exports = exports.join(", ");
+    format!("modules['{}'] = (() => {{\n{body}return {{ {exports} }}\n}})()\n", stem(path))
 }
 
-fn stats(report: &Value, plan: &Value) -> String {
-    let unit = match plan["task"].as_str() {
-        Some("tagging") => "sentences",
-        Some("question-answering") => "questions",
-        _ => "rows",
-    };
-    let measured = match plan["eval_source"].as_str() {
-        Some("held-out") => format!("held-out {unit}"),
-        Some("file") => format!("{unit} of a file"),
-        _ => unit.to_string(),
-    };
-    let of = match plan["steps"].as_f64() {
-        Some(steps) if report["step"].is_number() => format!(" of {}", count(steps)),
-        _ => String::new(),
-    };
-    let items = [
-        ("Learned from", format!("{} {unit}", count_of(&plan["train_rows"]))),
-        ("Measured on", format!("{} {measured}", count_of(&plan["eval_rows"]))),
-        ("Updates", format!("{}{of}", count_of(&report["step"]))),
-        ("Epochs", decimal(report["epoch"].as_f64())),
-        ("Batch size", count_of(&plan["batch_size"])),
-        ("Learning rate", decimal(plan["learning_rate"].as_f64())),
-    ];
-    let items = items.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"));
-    format!("<dl class=\"stats\">{}</dl>\n", items.concat())
+/// `{ a, b as c } from './d.js'` as a constant.
+fn constant_of(import: &str) -> String {
+    let (names, path) = import.split_once(" from ").unwrap_or((import, ""));
+    format!("const {} = modules['{}']", names.replace(" as ", ": "), stem(path.trim_matches('\'')))
 }
 
-// ---- How it got there ----
-
-fn trials(report: &Value, metric: &str) -> String {
-    let trials = list(&report["trials"]);
-    if trials.is_empty() {
-        return String::new();
-    }
-    let row = |trial: &Value| {
-        let score = trial["score"].as_f64();
-        let kept = if trial["kept"] == true { " <b>kept</b>" } else { "" };
-        let collapsed =
-            if trial["collapsed"] == true { " <small>one label for all</small>" } else { "" };
-        vec![
-            quoted(&text(&trial["trial"])) + kept + collapsed,
-            quoted(&text(&trial["seed"])),
-            shown(metric, score),
-            bar(score),
-            decimal(trial["loss"].as_f64()),
-        ]
-    };
-    let rows: Vec<_> = trials.iter().map(row).collect();
-    let name = capitalized(&metric_name(metric));
-    let heads = ["Trial", "Seed", &name, "", "Loss"];
-    let of = |key: &str| shown(metric, report[key].as_f64());
-    let words = format!(
-        "<p>Median <b>{}</b>, mean <b>{}</b>, standard deviation <b>{}</b>.</p>\n",
-        of("median"),
-        of("mean"),
-        of("std")
-    );
-    table("numeric", &format!("{} trials", trials.len()), &heads, &rows) + &words
+/// Of `function a()`, `async function a()`, `const a =`.
+fn name_of(declaration: &str) -> &str {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    let words = declaration.split(|c| !is_word(c)).filter(|word| !word.is_empty());
+    words
+        .skip_while(|word| ["async", "function", "const", "class"].contains(word))
+        .next()
+        .unwrap_or("")
 }
 
-/// Pairs of numbers; what is no number is left out.
-fn points(value: &Value) -> Vec<Point> {
-    let pair = |pair: &Value| Some((pair[0].as_f64()?, pair[1].as_f64()?));
-    list(value).iter().filter_map(pair).collect()
+fn stem(path: &str) -> &str {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    file.strip_suffix(".js").unwrap_or(file)
 }
 
-fn curves(report: &Value, metric: &str) -> String {
-    let curves = &report["curves"];
-    let single = |key: &str, id: &str, title: &str, class| {
-        let series = vec![Series { class, points: points(&curves[key]), dots: false }];
-        let chart = LineChart { id, title, x_name: "updates", series, ..LineChart::default() };
-        figure(title, &[], &line_chart(&chart))
-    };
-    let charts = [
-        losses(report),
-        scores(report, metric),
-        single("learning_rate", "rate", "Learning rate", "quiet"),
-        single("grad_norm", "norm", "Gradient norm, before the clip", "quiet"),
-    ];
-    let charts = charts.concat();
-    if charts.is_empty() { charts } else { format!("<div class=\"charts\">{charts}</div>\n") }
+/// A browser reads every line's end as one character, and takes the hash of that.
+fn one_line_end(text: &str) -> String {
+    text.replace("\r\n", "\n")
 }
 
-fn losses(report: &Value) -> String {
-    let curves = &report["curves"];
-    let raw = points(&curves["loss"]);
-    let smooth = smoothed(&raw);
-    let measured = evaluation_points(curves, kept_trial(report), "loss");
-    let mut keys = Vec::new();
-    if !raw.is_empty() {
-        keys.push(("loss", "training"));
-    }
-    if !measured.is_empty() {
-        keys.push(("gain", "evaluation"));
-    }
-    let series = vec![
-        Series { class: "raw", points: raw, dots: false },
-        Series { class: "loss", points: smooth, dots: false },
-        Series { class: "gain", points: measured, dots: true },
-    ];
-    let chart =
-        LineChart { id: "loss", title: "Loss", x_name: "updates", series, ..LineChart::default() };
-    figure("Loss", &keys, &line_chart(&chart))
+fn hash(text: &str) -> String {
+    format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)))
 }
 
-/// The name of the trial that was kept; null where there was only one.
-fn kept_trial(report: &Value) -> &Value {
-    let kept = list(&report["trials"]).iter().find(|trial| trial["kept"] == true);
-    kept.map_or(&Value::Null, |trial| &trial["trial"])
-}
-
-fn evaluation_points(curves: &Value, trial: &Value, key: &str) -> Vec<Point> {
-    let lines = list(&curves["evaluations"]).iter().filter(|line| &line["trial"] == trial);
-    lines.filter_map(|line| Some((line["step"].as_f64()?, line[key].as_f64()?))).collect()
-}
-
-fn scores(report: &Value, metric: &str) -> String {
-    let (curves, trials) = (&report["curves"], list(&report["trials"]));
-    let points = |trial: &Value| evaluation_points(curves, trial, "score");
-    let others = trials.iter().filter(|trial| trial["kept"] != true);
-    let mut series: Vec<_> = others
-        .map(|trial| Series { class: "other", points: points(&trial["trial"]), dots: false })
-        .collect();
-    series.push(Series { class: "gain", points: points(kept_trial(report)), dots: true });
-    let keys: &[_] =
-        if series.len() > 1 { &[("gain", "kept trial"), ("other", "others")] } else { &[] };
-    let title = capitalized(&metric_name(metric));
-    let baseline = report["baseline"].as_f64().map(|level| (level, "most frequent label"));
-    let chart = LineChart {
-        id: "score",
-        title: &title,
-        x_name: "updates",
-        series,
-        baseline,
-        percent: is_share(metric),
-    };
-    figure(&title, keys, &line_chart(&chart))
-}
-
-/// A chart under its name; `keys` are looks and what they mean.
-fn figure(title: &str, keys: &[(&str, &str)], svg: &str) -> String {
-    if svg.is_empty() {
-        return String::new();
-    }
-    let keys: String = keys
-        .iter()
-        .map(|(class, words)| format!("<span class=\"key {class}\">{words}</span> "))
-        .collect();
-    let title = escape(title);
-    format!(
-        "<figure><figcaption><span>{title}</span><span>{keys}</span></figcaption>\n{svg}</figure>\n"
-    )
-}
-
-// ---- What it was made with ----
-
-fn data(plan: &Value) -> String {
-    let mut html = String::new();
-    for note in list(&plan["notes"]) {
-        let _ = writeln!(html, "<p>{}</p>", escape(&capitalized(&text(note))));
-    }
-    let labels = list(&plan["labels"]);
-    let most = labels.iter().filter_map(|label| label["count"].as_f64()).fold(1.0, f64::max);
-    let row = |label: &Value| {
-        let share = label["count"].as_f64().map(|count| count / most);
-        vec![quoted(&text(&label["label"])), bar(share), count_of(&label["count"])]
-    };
-    if !labels.is_empty() {
-        let rows: Vec<_> = labels.iter().map(row).collect();
-        let heads = ["Label", "", "Count"];
-        html += &folded("bars", "Labels of the training data", &heads, &rows);
-    }
-    html + &skipped(plan)
-}
-
-fn skipped(plan: &Value) -> String {
-    let skipped = list(&plan["skipped"]);
-    let all = plan["skipped_count"].as_f64().unwrap_or(0.0).max(skipped.len() as f64);
-    if all == 0.0 {
-        return String::new();
-    }
-    let row = |problem: &Value| {
-        vec![
-            count_of(&problem["row"]),
-            format!("<span dir=\"auto\">{}</span>", escape(&text(&problem["reason"]))),
-        ]
-    };
-    let rows: Vec<_> = skipped.iter().map(row).collect();
-    let caption = format!("{} of {} skipped rows", rows.len(), count(all));
-    let summary = format!("{} rows were skipped", count(all));
-    details(&summary, &table("rows", &caption, &["Row", "Reason"], &rows))
-}
-
-/// A table that opens at a click where it is long.
-pub fn folded(class: &str, caption: &str, heads: &[&str], rows: &[Vec<String>]) -> String {
-    let table = table(class, caption, heads, rows);
-    if rows.len() > 20 {
-        details(&format!("{caption} ({} lines)", rows.len()), &table)
-    } else {
-        table
-    }
-}
-
-fn settings(settings: &Value) -> String {
-    let mut rest = settings.clone();
-    let command = rest.as_object_mut().and_then(|fields| fields.shift_remove("command"));
-    let command = command.map(|command| text(&command)).filter(|command| !command.is_empty());
-    let command = command.map(|words| format!("<pre><code>{}</code></pre>\n", escape(&words)));
-    command.unwrap_or_default() + &facts(&rest)
-}
-
-/// The charts as tables.
-fn numbers(report: &Value, metric: &str) -> String {
-    let curves = &report["curves"];
-    let name = metric_name(metric);
-    let several = !list(&report["trials"]).is_empty();
-    let evaluation = |line: &Value| {
-        let mut row = vec![
-            count_of(&line["step"]),
-            decimal(line["epoch"].as_f64()),
-            shown(metric, line["score"].as_f64()),
-            decimal(line["loss"].as_f64()),
-        ];
-        if several {
-            row.push(quoted(&text(&line["trial"])));
-        }
-        row
-    };
-    let rows: Vec<_> = list(&curves["evaluations"]).iter().map(evaluation).collect();
-    let mut heads = vec!["Updates", "Epoch", &name, "Loss"];
-    if several {
-        heads.push("Trial");
-    }
-    let mut html = String::new();
-    if !rows.is_empty() {
-        html += &details("Evaluations", &table("numeric", "Evaluations", &heads, &rows));
-    }
-    let losses = points(&curves["loss"]);
-    let thin = thinned(&losses);
-    let rows: Vec<_> =
-        thin.iter().map(|(step, loss)| vec![count(*step), decimal(Some(*loss))]).collect();
-    if !rows.is_empty() {
-        let caption = match thin.len() < losses.len() {
-            true => "Training loss, neighbours averaged; report.json has every update",
-            false => "Training loss",
-        };
-        html += &details("Training loss", &table("numeric", caption, &["Updates", "Loss"], &rows));
-    }
-    html
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::collections::BTreeSet;
 
-    use super::super::markup::NOTHING;
     use super::*;
 
     #[test]
-    fn a_metric_of_any_name_can_be_shown() {
-        assert_eq!(score_words("pearson", &json!(0.5)), "Pearson correlation 0.5");
-        assert_eq!(score_words("micro_f1", &json!(0.5)), "micro F1 50.0\u{a0}%");
-        assert_eq!(score_words("", &Value::Null), format!(" {NOTHING}"));
-        assert_eq!(scores(&json!({"trials": []}), ""), "");
+    fn a_module_becomes_a_function_that_gives_its_exports() {
+        let code = "// a\nimport { a, b as c } from '../d/e-f.js'\n\nexport const G = 1\n\
+                    export async function h() {}\nfunction own() {}\r\n";
+        assert_eq!(
+            wrapped("i/j.js", code),
+            "modules['j'] = (() => {\n// a\nconst { a, b: c } = modules['e-f']\n\nconst G = 1\n\
+             async function h() {}\nfunction own() {}\nreturn { G, h }\n})()\n"
+        );
+    }
+
+    /// The bundler knows one form of import and export; a module that has another one is found here.
+    #[test]
+    fn every_import_is_there_before_it_is_used() {
+        let mut exported: BTreeSet<(String, String)> = BTreeSet::new();
+        let mut stems = BTreeSet::new();
+        for (path, code) in MODULES {
+            for line in code.lines().filter(|line| line.starts_with("import")) {
+                let (names, from) = line
+                    .strip_prefix("import { ")
+                    .and_then(|rest| rest.split_once(" } from '"))
+                    .unwrap_or_else(|| panic!("{path}: {line}"));
+                let from = stem(from.strip_suffix('\'').unwrap());
+                for name in names.split(", ") {
+                    let name = name.split(" as ").next().unwrap().to_string();
+                    assert!(exported.contains(&(from.into(), name)), "{path}: {line}");
+                }
+            }
+            let exports = code.lines().filter_map(|line| line.strip_prefix("export "));
+            for declaration in exports {
+                let first = declaration.split(' ').next().unwrap();
+                assert!(["async", "function", "const"].contains(&first), "{path}: {declaration}");
+                exported.insert((stem(path).into(), name_of(declaration).into()));
+            }
+            assert!(!code.contains("import("), "{path}");
+            assert!(stems.insert(stem(path)), "two modules are called as {path}");
+        }
+        let script = script();
+        assert!(!script.contains("</script") && !script.contains("<!--") && !script.contains('\r'));
+        assert!(!STYLE.contains("</style") && !STYLE.contains("url("));
     }
 }

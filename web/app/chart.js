@@ -12,8 +12,8 @@ const SCATTER = { size: 400, left: 46, right: 12, top: 12, bottom: 40, dots: 150
 /**
  * @param box where the chart goes
  * @param options `height`, `readout(step)` the words under the pointer, `output` where they go
- * @returns `{ draw({ raw, smooth, dots, lines, baseline, steps, low, top, format, label }) }`; series are [[step, value], ...],
- *   `lines` are several to compare: [{ name, points }]
+ * @returns `{ draw({ raw, smooth, dots, others, lines, baseline, steps, low, top, format, label }) }`; series are
+ *   [[step, value], ...], `others` are several without a name, `lines` several to compare: [{ name, points }]
  */
 export function createChart(box, { height, readout, output }) {
   const svg = draw('svg', { role: 'img', class: 'plot', height })
@@ -42,8 +42,8 @@ export function createChart(box, { height, readout, output }) {
 }
 
 function render(svg, data, { width, height }) {
-  const { raw = [], smooth = [], dots = [], lines = [], baseline, steps, low = 0, format, label } = data
-  const highest = data.top ?? Math.max(...[raw, dots, ...lines.map(({ points }) => points)].flat().map(([, value]) => value), 1e-9)
+  const { raw = [], smooth = [], dots = [], others = [], lines = [], baseline, steps, low = 0, format, label } = data
+  const highest = data.top ?? [raw, dots, ...others, ...lines.map(({ points }) => points)].flat().reduce((most, [, value]) => Math.max(most, value), 1e-9)
   const ticks = niceTicks(low, highest)
   const top = data.top ?? ticks.at(-1)
   const x = step => MARGIN.left + (width - MARGIN.left - MARGIN.right) * step / Math.max(steps, 1)
@@ -60,9 +60,10 @@ function render(svg, data, { width, height }) {
     ...stepTicks(steps, width).map(tick => write(tick.toLocaleString('en'), { x: x(tick), y: height - 6, 'text-anchor': tick === 0 ? 'start' : 'middle' })),
     ...(baseline === undefined ? [] : [draw('line', { class: 'baseline', x1: MARGIN.left, x2: width - MARGIN.right, y1: y(baseline.value), y2: y(baseline.value) }),
       write(baseline.text, { class: 'note', x: width - MARGIN.right, y: besideLine(y(baseline.value), height - MARGIN.bottom), 'text-anchor': 'end' })]),
+    ...others.map(points => draw('path', { class: 'other', d: path(points) })),
     draw('path', { class: 'raw', d: path(thin(raw)) }),
     draw('path', { class: 'smooth', d: path(thin(smooth)) }),
-    ...(dots.length ? [draw('path', { class: 'smooth', d: path(dots) })] : []),
+    ...(dots.length ? [draw('path', { class: 'measured', d: path(dots) })] : []),
     ...dots.map(([step, value]) => draw('circle', { class: 'mark', cx: x(step), cy: y(value), r: 3.5 })),
     ...lines.flatMap(({ name, points }) => compared(name, points.map(([step, value]) => [x(step), y(value)]), path(thin(points)))),
   )
@@ -99,8 +100,9 @@ function thin(points) {
   return groups.map(group => [group.at(-1)[0], group.reduce((sum, [, value]) => sum + value, 0) / group.length])
 }
 
-/** Moving average that forgets with `keep` and, unlike the usual one, does not start at zero. */
-export function smoothed(points, keep) {
+/** Moving average that, unlike the usual one, does not start at zero. The more points there are, the longer it looks back. */
+export function smoothed(points) {
+  const keep = Math.min(0.97, 1 - 1 / Math.max(1, points.length / 20))
   let sum = 0
   let weight = 0
   return points.map(([step, value]) => {
@@ -124,11 +126,13 @@ function stepTicks(steps, width) {
   return width < 420 ? ticks.filter((_, index) => index % 2 === 0) : ticks
 }
 
-/** Predicted (upwards) against true values, and the line where both agree; `points`: [[true, predicted], ...]. */
-export function scatter(points, label) {
+/** Predicted (upwards) against true values, and the line where both agree; `pairs`: [[true, predicted], ...]. */
+export function scatter(pairs, label) {
+  const points = pairs.filter(pair => pair.every(Number.isFinite))
   const { size, left, right, top, bottom, dots } = SCATTER
-  const values = points.flat().filter(Number.isFinite)
-  const [lowest, highest] = [Math.min(...values), Math.max(...values)]
+  if (!points.length) return make('p', { className: 'fineprint' }, 'No pair of numbers to draw.')
+  const values = points.flat()
+  const [lowest, highest] = [values.reduce((least, value) => Math.min(least, value)), values.reduce((most, value) => Math.max(most, value))]
   const room = 0.04 * (highest - lowest) || 0.5
   const [from, to] = [lowest - room, highest + room]
   const ticks = niceTicks(from, to).filter(tick => tick >= from && tick <= to)
@@ -170,7 +174,7 @@ function write(text, attributes) {
 /** A bar of a table or list; the number beside it says the same. */
 export function bar(share) {
   const element = make('span', { className: 'bar', 'aria-hidden': 'true' })
-  element.style.setProperty('--share', share.toFixed(4))
+  element.style.setProperty('--share', Number.isFinite(share) ? share.toFixed(4) : 0)
   return element
 }
 

@@ -3,8 +3,11 @@
 const COUNT = new Intl.NumberFormat('en')
 const SHORT = new Intl.NumberFormat('en', { maximumSignificantDigits: 3 })
 
+/** What stands where there is no number: a score that is not defined, the loss of a run that blew up (null in JSON). */
+const NOTHING = '–'
+
 export function count(number) {
-  return COUNT.format(number)
+  return Number.isFinite(number) ? COUNT.format(number) : NOTHING
 }
 
 /** "1 row", "2 rows"; `many` where the plural is not made by an s. */
@@ -13,20 +16,21 @@ export function plural(number, one, many = `${one}s`) {
 }
 
 export function percent(share) {
-  return `${Math.round(share * 100)}%`
+  return Number.isFinite(share) ? `${Math.round(share * 100)}%` : NOTHING
 }
 
 /** Percent with one digit where a whole number would say too little. */
 export function percentFine(share) {
-  return `${(share * 100).toFixed(1)}%`
+  return Number.isFinite(share) ? `${(share * 100).toFixed(1)}%` : NOTHING
 }
 
 export function decimal(number, digits = 3) {
-  return number.toFixed(digits).replace('-', '−')
+  return Number.isFinite(number) ? number.toFixed(digits).replace('-', '−') : NOTHING
 }
 
 /** A score or a difference of scores: three digits that count, and no fraction beside hundreds; a year stays a year. */
 export function short(number) {
+  if (!Number.isFinite(number)) return NOTHING
   return String(Math.abs(number) >= 100 ? Math.round(number) : Number(number.toPrecision(3)))
 }
 

@@ -232,7 +232,7 @@ function makeCharts(current) {
 }
 
 function smoothLosses({ losses }) {
-  return smoothed(losses, Math.min(0.97, 1 - 1 / Math.max(1, losses.length / 20)))
+  return smoothed(losses)
 }
 
 // ---- logs

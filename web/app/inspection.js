@@ -1,9 +1,10 @@
 // What a file holds, as the engine found it: the task, the columns, labels or scores, lengths, rows that cannot be used.
 
-import { bar, histogram } from './chart.js'
+import { histogram } from './chart.js'
 import { at, make, say, show, table } from './dom.js'
 import { count, plural, short } from './format.js'
 import { legend, schemeOf, tagged } from './marks.js'
+import { labelTable, skippedItems } from './results/parts.js'
 import { foundLine, isWindowed, TASKS } from './tasks.js'
 
 const SHOWN_LABELS = 12
@@ -112,15 +113,13 @@ function fillColumns(id, columns, chosen, none) {
 
 // ---- labels, scores, lengths
 
-function showLabels({ task, labels }) {
+function showLabels(found) {
+  const { task, labels } = found
   show('labels-figure', labels.length > 0)
   if (!labels.length) return
-  const { bars: title, label: one, row } = TASKS[task]
-  const sorted = [...labels].sort((a, b) => b.count - a.count)
-  const most = sorted[0].count
-  const rows = sorted.slice(0, SHOWN_LABELS).map(({ label, count: number }) => [label, bar(number / most), count(number)])
+  const { bars: title } = TASKS[task]
   say('labels-title', labels.length > SHOWN_LABELS ? `${title}, the commonest ${SHOWN_LABELS} of ${labels.length}` : title)
-  at('label-counts').replaceChildren(table(title, [one, '', task === 'tagging' ? 'words' : `${row}s`], rows, 'bars'))
+  at('label-counts').replaceChildren(labelTable(title, found, SHOWN_LABELS))
 }
 
 function showScores({ scores, range }) {
@@ -147,13 +146,11 @@ function bins(all, { range, unit, name = '', after = '', limit = Infinity }) {
   return histogram(bars, range.map(short))
 }
 
-function showSkipped({ skipped, skipped_count: all, task }) {
-  const { row: unit } = TASKS[task]
+function showSkipped(found) {
+  const { task, skipped_count: all } = found
   show('skipped', all > 0)
-  say('skipped-title', `${plural(all, unit)} cannot be used`)
-  const lines = skipped.map(({ row, reason }) => make('li', {}, `Row ${count(row)}: ${reason}`))
-  if (all > skipped.length) lines.push(make('li', {}, `and ${count(all - skipped.length)} more`))
-  at('skipped-rows').replaceChildren(...lines)
+  say('skipped-title', `${plural(all, TASKS[task].row)} cannot be used`)
+  at('skipped-rows').replaceChildren(...skippedItems(found))
 }
 
 // ---- the first rows

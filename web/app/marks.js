@@ -60,7 +60,7 @@ export function tagged(words, labels, scheme, { scores, wrong } = {}) {
     if (kind === null) return [space, isWrong ? make('span', { className: 'miss' }, text) : text]
     return [space, mark(text, kind, scheme, { score: scores && Math.min(...scores.slice(start, end)), isWrong })]
   })
-  return make('p', { className: 'tagged' }, ...content)
+  return make('p', { className: 'tagged', dir: 'auto' }, ...content)
 }
 
 /** Running text with only those tags that are wrong, and what would be right. */
@@ -71,7 +71,7 @@ export function mistagged(words, labels, predicted, scheme) {
     const small = make('small', {}, predicted[index], make('span', { className: 'sure' }, `, not ${labels[index]}`))
     return [space, make('span', { className: `mark ${colourOf(predicted[index], scheme)}` }, word, small)]
   })
-  return make('p', { className: 'tagged' }, ...content)
+  return make('p', { className: 'tagged', dir: 'auto' }, ...content)
 }
 
 function textOf(words, start, end) {
@@ -111,7 +111,7 @@ export function paragraph(context, spans) {
     content.push(letters.slice(last, start).join(''), make('mark', { className }, letters.slice(start, end).join(''), note ? make('small', {}, note) : null))
     last = end
   }
-  return make('p', { className: 'paragraph' }, ...content, letters.slice(last).join(''))
+  return make('p', { className: 'paragraph', dir: 'auto' }, ...content, letters.slice(last).join(''))
 }
 
 /** Cuts a text into words as the files of taggers have them, punctuation apart. */

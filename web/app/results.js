@@ -1,6 +1,5 @@
-// What came out of a run: a file a task in results/, each of which makes sections from an evaluation.
+// What came out of a run, on the page and in a report: a file a task in results/, each of which makes elements from an evaluation.
 
-import { at, show } from './dom.js'
 import { sectionsOf as classification } from './results/classification.js'
 import { sectionsOf as multiLabel } from './results/multi-label.js'
 import { sectionsOf as questionAnswering } from './results/question-answering.js'
@@ -15,7 +14,7 @@ const SECTIONS = {
   'question-answering': questionAnswering,
 }
 
-export function showResults(task, evaluation) {
-  at('results').replaceChildren(...SECTIONS[task](evaluation))
-  show('results')
+/** The sections of an evaluation, which says its task. */
+export function sectionsOf(evaluation) {
+  return SECTIONS[evaluation.task](evaluation)
 }

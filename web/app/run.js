@@ -1,22 +1,22 @@
 // A training run on the page: live numbers and charts, pause and stop, the results.
 
-import { createChart, smoothed } from './chart.js'
-import { at, complain, make, say, show, table } from './dom.js'
-import { count, decimal, duration, milliseconds, percent, plural, rate, scientific } from './format.js'
+import { smoothed } from './chart.js'
+import { at, complain, make, say, show } from './dom.js'
+import { count, decimal, duration, milliseconds, percent, rate } from './format.js'
 import { entryOf, mountHistory } from './history.js'
-import { showResults } from './results.js'
-import { meaningOf, METRICS, TASKS } from './tasks.js'
+import { sectionsOf } from './results.js'
+import { createCurves } from './results/curves.js'
+import { meaningOf, METRICS, planLine, TASKS } from './tasks.js'
 import { mountTry } from './tryit.js'
 
 const REDRAW = 250
 const SPEAK_EVERY = 10000
-const TABLE_ROWS = 20
 const RECENT = 30
 const GPU_READ_EVERY = 4
 
 /** @param page `enter()` shows the run, `leave()` the settings */
 export function mountRun(app, page) {
-  const charts = makeCharts(() => state)
+  const curves = createCurves(at('curves'))
   let state = null
   // While a run is being started: the one that is shown again if it cannot be.
   let before = null
@@ -59,7 +59,7 @@ export function mountRun(app, page) {
     mine.phase = 'training'
     showPhase(mine)
     lock ??= holdScreen()
-    const tick = setInterval(() => draw(mine, charts), REDRAW)
+    const tick = setInterval(() => draw(mine, curves), REDRAW)
     const enough = box.follow()
     try {
       const result = await app.model.finetune({
@@ -114,7 +114,7 @@ export function mountRun(app, page) {
     showPlan(mine)
     if (mine.evaluations.length) showScore(mine)
     const last = mine.evaluations.at(-1)
-    if (last?.step > 0) showResults(last.task, last)
+    if (last?.step > 0) showResults(last)
     finishView(mine)
   }
 
@@ -126,7 +126,7 @@ export function mountRun(app, page) {
   }
 
   function finishView(mine) {
-    draw(mine, charts)
+    draw(mine, curves)
     showPhase(mine)
     box.guess()
   }
@@ -174,7 +174,12 @@ function noteEvaluation(state, evaluation) {
   state.evaluating = null
   state.evaluations.push(evaluation)
   showScore(state)
-  if (evaluation.step > 0) showResults(evaluation.task, evaluation)
+  if (evaluation.step > 0) showResults(evaluation)
+}
+
+function showResults(evaluation) {
+  at('results').replaceChildren(...sectionsOf(evaluation))
+  show('results')
 }
 
 // ---- the run in words and numbers
@@ -190,12 +195,7 @@ function showStart(job) {
 }
 
 function showPlan({ plan }) {
-  const { row } = TASKS[plan.task]
-  const held = plan.eval_source === 'file' ? `${plural(plan.eval_rows, row)} of your own file to test it` : `${count(plan.eval_rows)} held out`
-  const windows = plan.train_windows > plan.train_rows ? ` in ${plural(plan.train_windows, 'window')}` : ''
-  say('run-summary', `${plural(plan.train_rows, row)}${windows} to learn from, ${held}. ${plural(plan.epochs, 'epoch')} of ${plural(plan.steps_per_epoch, 'step')}, batch ${plan.batch_size}, learning rate ${scientific(plan.learning_rate)}, up to ${plan.max_seq_length} tokens.`
-    + (plan.unknown_tokens > .2 ? ` ${Math.round(plan.unknown_tokens * 100)} % of the tokens are unknown to this model: take one of the texts’ language.` : '')
-    + (plan.skipped_count ? ` ${plural(plan.skipped_count, row)} could not be used.` : ''))
+  say('run-summary', planLine(plan))
   at('run-summary').title = plan.notes?.join(' ') ?? ''
 }
 
@@ -224,16 +224,16 @@ function showPhase(state) {
   show('log', !active && state.step > 0)
 }
 
-function draw(state, charts) {
+function draw(state, curves) {
   if (state.phase === 'refused') return
   const { step, steps, losses, recent } = state
   if (steps) Object.assign(at('run-bar'), { max: steps, value: step })
-  charts.draw(state)
+  curves.draw({ ...state, steps: steps || state.plan?.steps || 1 })
   if (!step) return say('stat-step', state.evaluating ? `testing ${state.evaluating.done} of ${state.evaluating.total}` : '–')
   const time = recent.reduce((sum, one) => sum + one.time, 0)
   const tokens = recent.reduce((sum, one) => sum + one.tokens, 0)
   say('stat-step', state.evaluating ? `${count(step)}, testing` : `${count(step)} of ${count(steps)}`)
-  say('stat-loss', losses.length ? decimal(smoothed(losses, keepOf(losses)).at(-1)[1]) : '–')
+  say('stat-loss', losses.length ? decimal(smoothed(losses).at(-1)[1]) : '–')
   say('stat-rate', time ? rate(tokens / time * 1000) : '–')
   say('stat-time', time ? milliseconds(time / recent.length) : '–')
   say('stat-left', time && state.phase === 'training' ? duration(secondsLeft(state)) : '–')
@@ -257,69 +257,6 @@ function closingWords({ phase, evaluations }) {
     return `Training is finished. ${name} went from ${fine(evaluations[0].score)} to ${fine(score)}.`
   }
   return phase === 'stopped' ? 'Training is stopped. It can be continued.' : 'Training ended by an error.'
-}
-
-// ---- charts
-
-function makeCharts(current) {
-  const numbers = at('numbers')
-  const loss = createChart(at('loss-chart'), { height: 220, output: at('loss-readout'), readout: step => lossAt(current(), step) })
-  const score = createChart(at('score-chart'), { height: 150, output: at('score-readout'), readout: step => scoreAt(current(), step) })
-  numbers.addEventListener('toggle', () => current() && showNumbers(current()))
-  return {
-    draw(state) {
-      const { losses, evaluations, plan } = state
-      const steps = state.steps || plan?.steps || 1
-      const smooth = smoothed(losses, keepOf(losses))
-      const lastLoss = smooth.at(-1)?.[1]
-      loss.draw({ raw: losses, smooth, steps, format: value => String(Number(value.toPrecision(3))), label: lastLoss === undefined ? 'Loss: no step yet' : `Loss by step: from ${decimal(losses[0][1], 2)} to ${decimal(lastLoss, 2)} at step ${losses.at(-1)[0]}` })
-      if (plan) drawScore(score, state, steps)
-      if (numbers.open) showNumbers(state)
-    },
-  }
-}
-
-function drawScore(chart, { evaluations, plan }, steps) {
-  // Before the first test it is not known which score will be told.
-  const { name, short } = METRICS[evaluations[0]?.metric ?? 'accuracy']
-  const dots = evaluations.map(({ step, score }) => [step, score])
-  const isBaseline = plan.majority_accuracy !== null && evaluations[0]?.metric === 'accuracy'
-  const commonest = TASKS[plan.task].label
-  say('score-key', evaluations.length ? `${name} on held-out ${TASKS[plan.task].row}s` : 'Score on what is held out')
-  chart.draw({
-    dots, steps, top: 1, format: short,
-    // A correlation may be below zero.
-    low: Math.floor(4 * Math.min(0, ...evaluations.map(({ score }) => score))) / 4,
-    baseline: isBaseline ? { value: plan.majority_accuracy, text: `always the commonest ${commonest}` } : undefined,
-    label: dots.length ? `${name} on held-out ${TASKS[plan.task].row}s by step: from ${short(dots[0][1])} to ${short(dots.at(-1)[1])}` : 'Held-out score: not measured yet',
-  })
-}
-
-/** The more points there are, the longer the average looks back. */
-function keepOf(losses) {
-  return Math.min(0.97, 1 - 1 / Math.max(1, losses.length / 20))
-}
-
-function lossAt(state, step) {
-  const found = state?.losses.findLast(([at]) => at <= step)
-  return found ? `step ${count(found[0])}: ${decimal(found[1])}` : ''
-}
-
-function scoreAt(state, step) {
-  const found = state?.evaluations.findLast(({ step: at }) => at <= step)
-  return found ? `step ${count(found.step)}: ${METRICS[found.metric].fine(found.score)}` : ''
-}
-
-function showNumbers({ losses, evaluations }) {
-  const smooth = smoothed(losses, keepOf(losses))
-  const every = Math.ceil(losses.length / TABLE_ROWS) || 1
-  const steps = new Map(losses.flatMap(([step, loss], index) => index % every === every - 1 || index === losses.length - 1 ? [[step, [decimal(loss), decimal(smooth[index][1])]]] : []))
-  const { name, fine } = METRICS[evaluations[0]?.metric ?? 'accuracy']
-  // Answers have no loss: a window is not a question.
-  const tests = new Map(evaluations.map(({ step, score, loss }) => [step, [fine(score), loss === undefined ? '–' : decimal(loss)]]))
-  const all = [...new Set([...steps.keys(), ...tests.keys()])].sort((a, b) => a - b)
-  const rows = all.map(step => [count(step), ...(steps.get(step) ?? ['', '']), ...(tests.get(step) ?? ['', ''])])
-  at('numbers-table').replaceChildren(table('Loss and score by step', ['Step', 'Loss', 'smoothed', `${name}, held out`, 'Loss, held out'], rows, 'numeric'))
 }
 
 // ---- controls

@@ -1,6 +1,6 @@
 // The tasks and their scores in the page's words.
 
-import { decimal, percent, percentFine, plural, short } from './format.js'
+import { count, decimal, percent, percentFine, plural, scientific, short } from './format.js'
 
 /** In the order of the page. `row` and `label` are what a task calls its examples and their labels. */
 export const TASKS = {
@@ -26,12 +26,20 @@ export const TASKS = {
   },
 }
 
-/** A score's name, and how it is written: short for the eye, fine for comparing. */
+const SHARE = { short: percent, fine: percentFine }
+const CORRELATION = { short: value => decimal(value, 2), fine: value => decimal(value) }
+
+/** A score's name, and how it is written: short for the eye, fine for comparing. Those below are chosen on the command line. */
 export const METRICS = {
-  accuracy: { name: 'Accuracy', short: percent, fine: percentFine },
-  micro_f1: { name: 'F1', short: percent, fine: percentFine },
-  f1: { name: 'F1', short: percent, fine: percentFine },
-  pearson: { name: 'Correlation', short: value => decimal(value, 2), fine: decimal },
+  accuracy: { name: 'Accuracy', ...SHARE },
+  micro_f1: { name: 'F1', ...SHARE },
+  f1: { name: 'F1', ...SHARE },
+  pearson: { name: 'Correlation', ...CORRELATION },
+
+  macro_f1: { name: 'Macro F1', ...SHARE },
+  exact: { name: 'Exact match', ...SHARE },
+  mcc: { name: 'Matthews correlation', ...CORRELATION },
+  spearman: { name: 'Rank correlation', ...CORRELATION },
 }
 
 /** Long texts of these are read piece by piece, those of the others are cut. */
@@ -46,11 +54,26 @@ export function foundLine({ task, rows, labels, range }) {
   return `${name}: ${plural(rows, row)}${more}`
 }
 
+/** What a run will do: "48 rows to learn from, 12 held out. 2 epochs of 6 steps, ...". */
+export function planLine(plan) {
+  const { row } = TASKS[plan.task]
+  const held = plan.eval_source === 'file' ? `${plural(plan.eval_rows, row)} of your own file to test it` : `${count(plan.eval_rows)} held out`
+  const windows = plan.train_windows > plan.train_rows ? ` in ${plural(plan.train_windows, 'window')}` : ''
+  const unknown = plan.unknown_tokens > .2 ? ` ${Math.round(plan.unknown_tokens * 100)} % of the tokens are unknown to this model: take one of the texts’ language.` : ''
+  const skipped = plan.skipped_count ? ` ${plural(plan.skipped_count, row)} could not be used.` : ''
+  return `${plural(plan.train_rows, row)}${windows} to learn from, ${held}. ${plural(plan.epochs, 'epoch')} of ${plural(plan.steps_per_epoch, 'step')}, batch ${plan.batch_size}, `
+    + `learning rate ${scientific(plan.learning_rate)}, up to ${plan.max_seq_length} tokens.${unknown}${skipped}`
+}
+
+/** The metrics that `meaningOf` explains; any other only has its name. */
+const USUAL = { 'classification': ['accuracy'], 'multi-label': ['micro_f1'], 'regression': ['pearson'], 'tagging': ['accuracy', 'f1'], 'question-answering': ['f1'] }
+
 /** What a score means, and what it would be without learning. */
 export function meaningOf({ metric, metrics }, { task, eval_rows: rows, labels, majority_accuracy: majority }) {
   const held = `${plural(rows, TASKS[task].row)} that it never learns from`
   const common = labels.length ? labels.reduce((most, label) => label.count > most.count ? label : most).label : ''
   const always = majority === null || metric !== 'accuracy' ? '' : ` Always answering “${common}” gives ${percent(majority)}.`
+  if (!USUAL[task].includes(metric)) return `${METRICS[metric].name}, on ${held}.`
   switch (task) {
     case 'classification': return `of ${held}, put under the right label.${always}`
     case 'multi-label': return `F1 of all labels, on ${held}. All are named and none beside them: 100%. None is named: 0%.`

@@ -18,7 +18,11 @@ export function sectionsOf(evaluation) {
 }
 
 function worstRow({ row, text, text_pair: pair, labels, predicted }) {
-  return [quote(text, pair), fineprint(`Row ${count(row)}. It has `, strong(listed(labels)), ', the model says ', strong(listed(predicted)), '.')]
+  const missed = labels.filter(label => !predicted.includes(label))
+  const extra = predicted.filter(label => !labels.includes(label))
+  const note = (words, some) => some.length ? [`; ${words} `, strong(listed(some))] : []
+  return [quote(text, pair), fineprint(`Row ${count(row)}. It has `, strong(listed(labels)), ', the model says ', strong(listed(predicted)),
+    ...note('missed:', missed), ...note('not its own:', extra), '.')]
 }
 
 function listed(labels) {

@@ -3,8 +3,11 @@
 import { bar } from '../chart.js'
 import { make, table } from '../dom.js'
 import { count, percent } from '../format.js'
+import { TASKS } from '../tasks.js'
 
 const SHOWN_WORST = 6
+/** Of a text, in characters. */
+const LONG = 1200
 
 /** A part of the results under a heading; `id` names what tests and links look for. */
 export function section(id, title, intro, ...content) {
@@ -45,15 +48,38 @@ export function worstList(items) {
   return [list, more]
 }
 
-/** A text as it stands in the data, with its second text. */
+/** How often each label stands in the data, the commonest first, at most `limit` of them. */
+export function labelTable(caption, { task, labels }, limit = Infinity) {
+  const { label: one, row } = TASKS[task]
+  const sorted = [...labels].sort((a, b) => b.count - a.count)
+  const most = sorted[0].count
+  const rows = sorted.slice(0, limit).map(({ label, count: number }) => [label, bar(number / most), count(number)])
+  return table(caption, [one, '', task === 'tagging' ? 'words' : `${row}s`], rows, 'bars')
+}
+
+/** Why rows cannot be used, as items of a list. */
+export function skippedItems({ skipped, skipped_count: all }) {
+  const lines = skipped.map(({ row, reason }) => make('li', { dir: 'auto' }, `Row ${count(row)}: ${reason}`))
+  if (all > skipped.length) lines.push(make('li', {}, `and ${count(all - skipped.length)} more`))
+  return lines
+}
+
+/** A text as it stands in the data, with its second text; the start of a long one. */
 export function quote(text, pair) {
-  return make('p', { className: 'quote' }, text, pair ? make('span', { className: 'second' }, pair) : null)
+  return make('p', { className: 'quote', dir: 'auto' }, ...shortened(text), pair ? make('span', { className: 'second', dir: 'auto' }, ...shortened(pair)) : null)
+}
+
+function shortened(text) {
+  const letters = [...text]
+  if (letters.length <= LONG) return [text]
+  return [letters.slice(0, LONG).join(''), make('small', {}, ` … ${count(letters.length)} characters in all`)]
 }
 
 export function fineprint(...content) {
   return make('p', { className: 'fineprint' }, ...content)
 }
 
+/** A piece of data among other words: its writing direction stays inside. */
 export function strong(text) {
-  return make('b', {}, text)
+  return make('b', { dir: 'auto' }, text)
 }

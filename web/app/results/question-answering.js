@@ -3,7 +3,7 @@
 import { make, table } from '../dom.js'
 import { count, decimal, percentFine } from '../format.js'
 import { paragraph } from '../marks.js'
-import { figures, fineprint, scroll, section, strong, worstList } from './parts.js'
+import { figures, fineprint, quote, scroll, section, strong, worstList } from './parts.js'
 
 const AROUND = 160
 
@@ -25,20 +25,20 @@ function tenths(percents) {
   return percentFine(percents / 100)
 }
 
-function byKind({ all, has_ans: answerable, no_ans: unanswerable, no_answer_threshold: threshold }) {
+function byKind({ all, has_ans: answerable, no_ans: unanswerable, no_answer_threshold: threshold, pr_f1_ap: average }) {
   const line = (name, { exact, f1, total }) => [name, tenths(exact), tenths(f1), count(total)]
   const caption = 'Questions with and without an answer'
   return make('div', { id: 'by-kind' },
     scroll(caption, table(caption, ['Questions', 'To the letter', 'F1', 'Number'],
       [line('All', all), line('The paragraph has an answer', answerable), line('It has none', unanswerable)], 'numeric')),
-    fineprint(`It keeps silent where “no answer” is ahead of the best answer by more than ${decimal(threshold, 2)}: the threshold that does best on these questions.`))
+    fineprint(`It keeps silent where “no answer” is ahead of the best answer by more than ${decimal(threshold, 2)}: the threshold that does best on these questions. Average precision of finding those with an answer, by F1: ${tenths(average)}.`))
 }
 
 function worstQuestion({ row, question, golds, predicted, f1, context }) {
   const right = golds.length ? `“${golds[0]}”` : 'that there is no answer'
   const said = predicted ? `“${predicted}”` : 'that there is no answer'
   return [
-    make('p', { className: 'quote' }, question),
+    quote(question),
     context ? excerpt(context, golds[0] ?? '', predicted) : null,
     fineprint(`Question ${count(row)}. The file says `, strong(right), ', the model says ', strong(said), f1 > 0 ? `; they share ${percentFine(f1)}.` : '.'),
   ]

@@ -3,10 +3,11 @@
 import { make } from '../dom.js'
 import { count, percentFine, plural } from '../format.js'
 import { legend, mistagged, schemeOf, tagged } from '../marks.js'
-import { confusion, confusionIntro } from './classification.js'
+import { confusionSection } from './classification.js'
 import { classTable, figures, fineprint, section, worstList } from './parts.js'
 
-const MOST_CONFUSED = 20
+/** Words of a sentence that are shown. */
+const LONG = 150
 
 export function sectionsOf({ tags, entities, sentences, worst }) {
   const scheme = schemeOf(tags.labels)
@@ -15,7 +16,7 @@ export function sectionsOf({ tags, entities, sentences, worst }) {
     section('worst-rows', 'Where it is most wrong', `The held-out sentences with the highest loss a word. ${entities ? 'Wavy lines mark the words where model and file differ.' : 'Marked are the words with a wrong tag.'}`,
       legend(scheme), ...worstList(worst.map(one => worstSentence(one, scheme)))),
     entities ? typeTable(entities) : section('classes', 'Tag by tag', '', classTable('Scores of each tag', tags.per_class, { label: 'Tag', unit: 'Words' })),
-    ...tags.labels.length > MOST_CONFUSED ? [] : [section('confusion', 'What it takes for what', confusionIntro(tags, 'word'), confusion(tags))],
+    confusionSection(tags, 'word'),
   ]
 }
 
@@ -38,9 +39,10 @@ function typeTable({ per_type: types }) {
   return section('classes', 'Type by type', 'An entity is right when its type and both its ends are.', classTable('Scores of each type', types, { label: 'Type', unit: 'Entities' }))
 }
 
-function worstSentence({ row, words, labels, predicted }, scheme) {
+function worstSentence({ row, words: all, labels: tags, predicted: guesses }, scheme) {
+  const missed = tags.filter((tag, index) => tag !== guesses[index]).length
+  const [words, labels, predicted] = [all, tags, guesses].map(list => list.slice(0, LONG))
   const wrong = labels.map((label, index) => label !== predicted[index])
-  const missed = wrong.filter(Boolean).length
   // Where every word has a tag, the right ones would only hide the wrong ones.
   const versions = scheme.entities ? make('dl', { className: 'versions' },
     make('dt', {}, 'The model says'), make('dd', {}, tagged(words, predicted, scheme, { wrong })),
@@ -48,6 +50,6 @@ function worstSentence({ row, words, labels, predicted }, scheme) {
     : mistagged(words, labels, predicted, scheme)
   return [
     versions,
-    fineprint(`Row ${count(row)}: ${missed} of ${plural(words.length, 'word')} wrong.`),
+    fineprint(`Row ${count(row)}: ${missed} of ${plural(all.length, 'word')} wrong.${all.length > LONG ? ` Its first ${LONG} words are shown.` : ''}`),
   ]
 }
