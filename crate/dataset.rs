@@ -7,6 +7,7 @@
 mod classes;
 mod columns;
 mod detect;
+mod file;
 pub mod glue;
 mod json;
 mod kinds;
@@ -23,6 +24,7 @@ mod words;
 pub use classes::classification;
 pub use columns::{ColumnChoice, Columns, choose_columns};
 pub use detect::{Detected, detect, layout};
+pub use file::LabelledFile;
 pub use kinds::Kind;
 pub use labels::are_same;
 pub use multi_label::multi_label;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::batch::Features;
 use crate::checkpoint::{self, ModelFiles};
 use crate::config::{ElectraConfig, QaHead};
-use crate::dataset::{ColumnChoice, Detected, Kind, Problem, are_same};
+use crate::dataset::{ColumnChoice, Detected, Kind, LabelledFile, Problem, are_same};
 use crate::error::{Error, Result, listed, nearest};
 use crate::heads::{Electra, num_labels};
 use crate::seed::stream;
@@ -180,10 +180,11 @@ fn prepare(
     let settings = &options.config;
     let mut config = checkpoint::read_config(files)?;
     let mut notes = vec![];
+    let file = LabelledFile::new(&train.name, &train.bytes);
     let kind = match kind {
         Some(kind) => kind,
         None => {
-            let Detected { task, reason } = options.reading.detect(&train.name, &train.bytes)?;
+            let Detected { task, reason } = options.reading.detect(&file)?;
             notes.push(format!(
                 "the task is taken to be {}: {reason}; --task for another",
                 task.name()
@@ -196,7 +197,7 @@ fn prepare(
     // A model whose config says no range may give scores on any.
     let range = known.range.filter(|_| config.score_range.is_some());
     let known = Known { range, ..known };
-    let (train_set, eval_set) = sets(kind, train, eval, options, known)?;
+    let (train_set, eval_set) = sets(kind, &file, eval, options, known)?;
     notes.extend_from_slice(train_set.notes());
     let train_set = if settings.double_pairs { train_set.doubled() } else { train_set };
     check_pairs(&train_set, &config)?;
@@ -222,14 +223,13 @@ fn prepare(
 /// Training and evaluation examples with one set of labels.
 fn sets(
     kind: Kind,
-    train: &Source,
+    train: &LabelledFile,
     eval: Option<&Source>,
     options: &FinetuneOptions,
     known: Known,
 ) -> Result<(Examples, Examples)> {
-    let read = |source: &Source, known: &Known| {
-        let Source { name, bytes } = source;
-        Examples::read(kind, name, bytes, &options.reading, known)?.labelled(name)
+    let read = |file: &LabelledFile, known: &Known| {
+        Examples::read(kind, file, &options.reading, known)?.labelled(file.name)
     };
     let mut train_set = read(train, &Known::default())?;
     // Trained before on these labels: the weights of the head stand in the model's order.
@@ -240,12 +240,12 @@ fn sets(
         let FinetuneConfig { eval_fraction, seed, .. } = options.config;
         let sets = train_set.split(eval_fraction, seed);
         if sets.0.is_empty() || sets.1.is_empty() {
-            return Err(Error::new(&train.name, "there are too few rows to hold some out")
+            return Err(Error::new(train.name, "there are too few rows to hold some out")
                 .fix("Add rows, or give an evaluation file."));
         }
         return Ok(sets);
     };
-    let eval_set = read(eval, &train_set.known())?;
+    let eval_set = read(&LabelledFile::new(&eval.name, &eval.bytes), &train_set.known())?;
     Ok((train_set, eval_set))
 }
 

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::dataset::{
-    ColumnChoice, Columns, Detected, Kind, Problem, Question, Sentence, Table, TextExample,
-    choose_columns, choose_score_columns, classification, in_file, layout, read_table,
+    ColumnChoice, Columns, Detected, Kind, LabelledFile, Problem, Question, Sentence, Table,
+    TextExample, choose_columns, choose_score_columns, classification, in_file, layout,
 };
 use crate::error::Result;
 use crate::finetune::{LISTED, LabelCount, Source};
@@ -83,24 +83,22 @@ pub fn inspect(
     tokenizer: &Tokenizer,
     max_seq_length: usize,
 ) -> Result<Inspection> {
-    let Source { name, bytes } = source;
+    let file = LabelledFile::new(&source.name, &source.bytes);
     let (task, reason, unclear) = match task {
         Some(task) => (task, None, None),
-        None => match reading.detect(name, bytes) {
+        None => match reading.detect(&file) {
             Ok(Detected { task, reason }) => (task, Some(reason), None),
             // A table is shown all the same, so that its columns can be chosen by hand.
-            Err(error) if read_table(name, bytes).is_ok() => {
+            Err(error) if file.table().is_ok() => {
                 (Kind::Classification, None, Some(error.to_string()))
             }
             Err(error) => return Err(error),
         },
     };
     let file = match task {
-        Kind::Tagging | Kind::QuestionAnswering => read_whole(source, task, reading)?,
-        _ => {
-            let table = read_table(name, bytes)?;
-            read_columns(&table, task, reading).map_err(|error| in_file(name, error))?
-        }
+        Kind::Tagging | Kind::QuestionAnswering => read_whole(&file, task, reading)?,
+        _ => read_columns(file.table()?, task, reading)
+            .map_err(|error| in_file(&source.name, error))?,
     };
     let set = &file.set;
     let scores = values(set);
@@ -144,8 +142,8 @@ struct File {
     preview: Vec<Vec<Option<String>>>,
 }
 
-fn read_whole(source: &Source, task: Kind, reading: &Reading) -> Result<File> {
-    let set = Examples::read(task, &source.name, &source.bytes, reading, &Known::default())?;
+fn read_whole(file: &LabelledFile, task: Kind, reading: &Reading) -> Result<File> {
+    let set = Examples::read(task, file, reading, &Known::default())?;
     let (columns, preview): (&[&str], Vec<_>) = match &set {
         Examples::Tagging(set) => {
             let name = |labels: &Vec<usize>| {
@@ -168,7 +166,7 @@ fn read_whole(source: &Source, task: Kind, reading: &Reading) -> Result<File> {
     };
     Ok(File {
         rows: set.len(),
-        format: layout(&source.name, &source.bytes, task)?,
+        format: layout(file, task)?,
         set,
         has_header: false,
         columns: columns.iter().map(|name| name.to_string()).collect(),

@@ -7,10 +7,10 @@ use crate::batch::{Batch, Features, Width};
 use crate::config::ElectraConfig;
 use crate::dataset::glue::{self, Split, read_glue_as};
 use crate::dataset::{
-    ColumnChoice, Detected, Kind, Problem, Question, Questions, Sentence, Table, Tagging,
-    TextExample, Texts, choose_columns, choose_score_columns, detect, in_file,
-    multi_label as read_multi_label, read_questions, read_table, read_tagging,
-    regression as read_regression, split_questions, split_tagging,
+    ColumnChoice, Detected, Kind, LabelledFile, Problem, Question, Questions, Sentence, Table,
+    Tagging, TextExample, Texts, choose_columns, choose_score_columns, detect, in_file,
+    multi_label as read_multi_label, read_questions, read_tagging, regression as read_regression,
+    split_questions, split_tagging,
 };
 use crate::error::{Error, Result};
 use crate::heads::{Architecture, class_names, num_labels};
@@ -80,9 +80,9 @@ impl Reading {
     ///
     /// # Errors
     /// As [`detect`].
-    pub fn detect(&self, name: &str, bytes: &[u8]) -> Result<Detected> {
+    pub fn detect(&self, file: &LabelledFile) -> Result<Detected> {
         match (&self.label_columns[..], &self.tag_column) {
-            ([], None) => detect(name, bytes, &self.columns),
+            ([], None) => detect(file, &self.columns),
             ([], Some(_)) => Ok(Detected::new(Kind::Tagging, "a column of tags was named")),
             _ => Ok(Detected::new(Kind::MultiLabel, "a column for each label was named")),
         }
@@ -130,13 +130,8 @@ impl Examples {
     ///
     /// # Errors
     /// The file cannot be read, or nothing in it can be used; the error names the file.
-    pub fn read(
-        kind: Kind,
-        name: &str,
-        bytes: &[u8],
-        reading: &Reading,
-        known: &Known,
-    ) -> Result<Self> {
+    pub fn read(kind: Kind, file: &LabelledFile, reading: &Reading, known: &Known) -> Result<Self> {
+        let LabelledFile { name, bytes, .. } = *file;
         let labels = known.labels.as_deref().or(reading.labels.as_deref());
         if let Some(task) = reading.glue {
             return read_glue_as(task, Split::Train, name, bytes, labels, known.range)
@@ -145,15 +140,14 @@ impl Examples {
         match kind {
             Kind::Tagging => {
                 let tags = reading.tag_column.as_deref();
-                return Ok(Self::Tagging(read_tagging(name, bytes, tags, labels)?));
+                return Ok(Self::Tagging(read_tagging(file, tags, labels)?));
             }
             Kind::QuestionAnswering => {
                 return Ok(Self::QuestionAnswering(read_questions(name, bytes)?));
             }
             _ => {}
         }
-        let table = read_table(name, bytes)?;
-        Self::from_table(kind, &table, reading, known).map_err(|error| in_file(name, error))
+        Self::from_table(kind, file.table()?, reading, known).map_err(|error| in_file(name, error))
     }
 
     /// The same of a table that was read, for a task that is told from columns.

@@ -13,6 +13,7 @@ use wasm_bindgen::prelude::*;
 
 use crate::checkpoint::{self, Loaded, ModelFiles};
 use crate::config::ElectraConfig;
+use crate::dataset::LabelledFile;
 use crate::device;
 use crate::error::{Error, Result};
 use crate::finetune::{FinetuneOptions, Source, TaskFiles, TrainPlan, check_vocabulary, start};
@@ -286,7 +287,8 @@ impl Session {
         let config = pipeline.config();
         let kind = kind_of(config)?.expect("a tuned model has a task");
         let Source { name, bytes } = read_data(data)?;
-        let examples = Examples::read(kind, &name, &bytes, &reading, &Known::of(config, kind)?)?;
+        let file = LabelledFile::new(&name, &bytes);
+        let examples = Examples::read(kind, &file, &reading, &Known::of(config, kind)?)?;
         let examples = examples.labelled(&name)?;
         check_pairs(&examples, config)?;
         Ok(pipeline.run(&examples, |_, _| {}).await?.measure(None))

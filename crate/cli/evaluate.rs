@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use electra::checkpoint;
 use electra::config::ElectraConfig;
-use electra::dataset::Kind;
 use electra::dataset::glue::Split;
+use electra::dataset::{Kind, LabelledFile};
 use electra::error::{Error, Result};
 use electra::finetune::{Source, check_vocabulary};
 use electra::query::Pipeline;
@@ -168,7 +168,8 @@ fn own_file(args: &Args, kind: Kind, config: &ElectraConfig) -> Result<Set> {
     let path = args.data.as_deref().expect("clap asks for it without a name");
     let Source { name, bytes } = read_source(path)?;
     let (reading, known) = (args.columns.reading(), Known::of(config, kind)?);
-    let examples = Examples::read(kind, &name, &bytes, &reading, &known)?.labelled(&name)?;
+    let examples = Examples::read(kind, &LabelledFile::new(&name, &bytes), &reading, &known)?
+        .labelled(&name)?;
     Ok(Set { split: None, examples })
 }
 

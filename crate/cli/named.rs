@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use electra::checkpoint::{self, Loaded, ModelFiles};
 use electra::config::ElectraConfig;
 use electra::dataset::glue::{self, Split};
-use electra::dataset::{Kind, read_tagging};
+use electra::dataset::{Kind, LabelledFile, read_tagging};
 use electra::error::{Error, Result};
 use electra::files::write_folder;
 use electra::finetune::Source;
@@ -368,7 +368,8 @@ impl Named {
             Name::Conll2000 => {
                 let tags = |path: &&Path| -> Result<Vec<String>> {
                     let Source { name, bytes } = read_source(path)?;
-                    read_tagging(&name, &bytes, None, None).map(|set| set.labels)
+                    read_tagging(&LabelledFile::new(&name, &bytes), None, None)
+                        .map(|set| set.labels)
                 };
                 let mut labels = paths.first().map_or(Ok(Vec::new()), tags)?;
                 // Of the others an error is told when they are read for good.
@@ -401,7 +402,7 @@ impl Named {
                 glue::read_glue_as(task, part.split, name, bytes, labels, known.range)
                     .map(Examples::Texts)
             }
-            _ => Examples::read(self.kind(), name, bytes, reading, known),
+            _ => Examples::read(self.kind(), &LabelledFile::new(name, bytes), reading, known),
         }
     }
 

@@ -6,12 +6,13 @@ use serde_json::{Map, Value};
 
 use super::classes::collect_labels;
 use super::columns::{ColumnChoice, Columns, cells, choose_columns, named};
+use super::file::LabelledFile;
 use super::json::{is_json, objects};
 use super::kinds::Kind;
 use super::multi_label::is_lists;
 use super::questions::is_squad;
 use super::scores::{SCORES, distinct, has_fractions};
-use super::table::{LABELS, Table, decode, ending, in_file, is_number, read_table};
+use super::table::{LABELS, Table, decode, ending, in_file, is_number};
 use super::texts::Places;
 use super::word_rows::WordTable;
 use super::words::{is_entity_tag, looks_like_columns, word_table};
@@ -36,8 +37,9 @@ impl Detected {
 /// # Errors
 /// The file cannot be read, or it is open which task is meant: then with the columns that were seen
 /// and what to pass.
-pub fn detect(name: &str, bytes: &[u8], choice: &ColumnChoice) -> Result<Detected> {
-    let text = decode(name, bytes)?;
+pub fn detect(file: &LabelledFile, choice: &ColumnChoice) -> Result<Detected> {
+    let name = file.name;
+    let text = decode(name, file.bytes)?;
     if is_json(name, &text) {
         if let Some(found) = detect_json(name, &text)? {
             return Ok(found);
@@ -52,8 +54,7 @@ pub fn detect(name: &str, bytes: &[u8], choice: &ColumnChoice) -> Result<Detecte
         let reason = "a word a line, with empty lines between sentences";
         return Ok(Detected::new(Kind::Tagging, reason));
     }
-    let table = read_table(name, bytes)?;
-    detect_table(&table, choice).map_err(|error| in_file(name, error))
+    detect_table(file.table()?, choice).map_err(|error| in_file(name, error))
 }
 
 const SQUAD: &str = "it has the form of SQuAD";
@@ -62,10 +63,11 @@ const SQUAD: &str = "it has the form of SQuAD";
 ///
 /// # Errors
 /// It is not text.
-pub fn layout(name: &str, bytes: &[u8], task: Kind) -> Result<&'static str> {
-    let text = decode(name, bytes)?;
+pub fn layout(file: &LabelledFile, task: Kind) -> Result<&'static str> {
+    let name = file.name;
+    let text = decode(name, file.bytes)?;
     Ok(match task {
-        Kind::Tagging => match word_table(name, bytes, None)? {
+        Kind::Tagging => match word_table(file, None)? {
             Some((table, _)) => table.format.name(),
             None if is_json(name, &text) => "jsonl",
             None => "conll",
@@ -198,12 +200,14 @@ mod tests {
     use super::*;
 
     fn kind(name: &str, text: &str) -> &'static str {
-        detect(name, text.as_bytes(), &ColumnChoice::default())
+        detect(&LabelledFile::new(name, text.as_bytes()), &ColumnChoice::default())
             .map_or("?", |found| found.task.name())
     }
 
     fn error(text: &str) -> String {
-        detect("a.csv", text.as_bytes(), &ColumnChoice::default()).unwrap_err().to_string()
+        detect(&LabelledFile::new("a.csv", text.as_bytes()), &ColumnChoice::default())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::file::LabelledFile;
 use super::json::{is_json, objects};
 use super::labels::{Known, sorted_labels, too_many};
 use super::split::part_evenly;
-use super::table::{Problem, Table, decode, in_file, read_table, require_usable};
+use super::table::{Problem, Table, decode, in_file, require_usable};
 use super::word_rows::WordTable;
 use crate::error::{Error, Result, excerpt, listed};
 
@@ -49,19 +50,19 @@ const REMEDY: &str = "A line has a word, its label last, a tab or spaces between
 /// No sentence can be used, the column is not there, or the labels are no labels: one alone, nearly all different, words in
 /// one row and numbers in another.
 pub fn read_tagging(
-    name: &str,
-    bytes: &[u8],
+    file: &LabelledFile,
     tag_column: Option<&str>,
     labels: Option<&[String]>,
 ) -> Result<Tagging> {
-    let text = decode(name, bytes)?;
+    let name = file.name;
+    let text = decode(name, file.bytes)?;
     let mut notes = vec![];
     let is_json = is_json(name, &text);
     let (tagged, mut skipped) = if is_json && has_word_lists(name, &text)? {
         from_json(name, &text, tag_column)?
-    } else if let Some((table, words)) = word_table(name, bytes, tag_column)? {
-        notes.push(format!("{}; --tag-column for other tags", words.described(&table)));
-        words.read(&table)?
+    } else if let Some((table, words)) = word_table(file, tag_column)? {
+        notes.push(format!("{}; --tag-column for other tags", words.described(table)));
+        words.read(table)?
     } else if is_json {
         from_json(name, &text, tag_column)?
     } else {
@@ -90,14 +91,13 @@ pub fn read_tagging(
 }
 
 /// The table and its columns, where it is one of words.
-pub(super) fn word_table(
-    name: &str,
-    bytes: &[u8],
+pub(super) fn word_table<'a>(
+    file: &'a LabelledFile,
     tag_column: Option<&str>,
-) -> Result<Option<(Table, WordTable)>> {
+) -> Result<Option<(&'a Table, WordTable)>> {
     // A stray quote makes columns no table.
-    let Ok(table) = read_table(name, bytes) else { return Ok(None) };
-    let found = WordTable::find(&table, tag_column).map_err(|error| in_file(name, error))?;
+    let Ok(table) = file.table() else { return Ok(None) };
+    let found = WordTable::find(table, tag_column).map_err(|error| in_file(file.name, error))?;
     Ok(found.map(|words| (table, words)))
 }
 
@@ -460,7 +460,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Tagging {
-        read_tagging("a.txt", text.as_bytes(), None, None).unwrap()
+        read_tagging(&LabelledFile::new("a.txt", text.as_bytes()), None, None).unwrap()
     }
 
     fn words(set: &Tagging) -> Vec<String> {
@@ -509,7 +509,8 @@ mod tests {
     fn a_bad_line_skips_its_sentence_only() {
         let known = ["N".to_string(), "V".to_string()];
         let text = "a\tN\nb\tV\n\nc\tN\nd\n\ne\tV\nf\tX\n\ng\t\n\n\tN\n";
-        let set = read_tagging("a.tsv", text.as_bytes(), None, Some(&known)).unwrap();
+        let set =
+            read_tagging(&LabelledFile::new("a.tsv", text.as_bytes()), None, Some(&known)).unwrap();
         assert_eq!(words(&set), ["a b"]);
         let skipped: Vec<_> = set.skipped.iter().map(|p| (p.row, p.reason.as_str())).collect();
         assert_eq!(

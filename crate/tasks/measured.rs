@@ -37,13 +37,16 @@ impl Measured {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::LabelledFile;
     use crate::metrics::SquadScores;
     use crate::tasks::question_answering::{self, Scores};
     use crate::tasks::{Encoded, Examples, Known, Reading, Windows};
 
     fn measured(kind: Kind, data: &str, logits: &[[f32; 2]]) -> Value {
         let (reading, known) = (Reading::default(), Known::default());
-        let examples = Examples::read(kind, "a.csv", data.as_bytes(), &reading, &known).unwrap();
+        let examples =
+            Examples::read(kind, &LabelledFile::new("a.csv", data.as_bytes()), &reading, &known)
+                .unwrap();
         let encoded = Encoded { features: Vec::new(), windows: Windows::Rows, skipped: Vec::new() };
         let width = examples.width().labels;
         let logits: Vec<Vec<f32>> = logits.iter().map(|row| row[..width].to_vec()).collect();

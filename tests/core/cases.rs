@@ -1,8 +1,8 @@
 //! Files as people have them (`fixtures/cases/`), each with its siblings: what is right stands here.
 
 use electra::dataset::{
-    ColumnChoice, Kind, Questions, Table, Tagging, Texts, choose_columns, classification, detect,
-    read_questions, read_table, read_tagging,
+    ColumnChoice, Kind, LabelledFile, Questions, Table, Tagging, Texts, choose_columns,
+    classification, detect, read_questions, read_table, read_tagging,
 };
 
 use crate::fixture;
@@ -12,7 +12,7 @@ fn case(name: &str) -> Vec<u8> {
 }
 
 fn detected(name: &str, bytes: &[u8]) -> Kind {
-    detect(name, bytes, &ColumnChoice::default()).unwrap().task
+    detect(&LabelledFile::new(name, bytes), &ColumnChoice::default()).unwrap().task
 }
 
 fn classes(table: &Table) -> Texts {
@@ -143,12 +143,8 @@ fn one_document_may_hold_all_rows() {
             }
         }
     }
-    let set = read_tagging(
-        "a.json",
-        br#"{"tokens": [["a", "b"], ["c"]], "tags": [["X", "Y"], ["X"]]}"#,
-        None,
-        None,
-    );
+    let lists = br#"{"tokens": [["a", "b"], ["c"]], "tags": [["X", "Y"], ["X"]]}"#;
+    let set = read_tagging(&LabelledFile::new("a.json", lists), None, None);
     assert_eq!(set.unwrap().sentences.len(), 2);
     let rows = br#"{"version": "1", "data": [{"id": "x", "question": "q", "context": "a cat",
         "answers": {"text": ["cat"], "answer_start": [2]}}]}"#;
@@ -188,7 +184,8 @@ fn the_same_number_is_the_same_label() {
 }
 
 fn tagged(name: &str, bytes: &[u8]) -> Tagging {
-    let set = read_tagging(name, bytes, None, None).unwrap_or_else(|error| panic!("{error}"));
+    let set = read_tagging(&LabelledFile::new(name, bytes), None, None)
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(set.skipped, [], "{name}");
     set
 }
@@ -214,7 +211,11 @@ fn a_table_may_hold_a_word_a_row() {
         assert_eq!(sentence(&set, 0), expected);
         assert!(set.notes[0].contains("--tag-column"), "{:?}", set.notes);
     }
-    let parts = read_tagging("a.csv", &case("02-ner-csv/ner_dataset.csv"), Some("POS"), None);
+    let parts = read_tagging(
+        &LabelledFile::new("a.csv", &case("02-ner-csv/ner_dataset.csv")),
+        Some("POS"),
+        None,
+    );
     assert!(parts.unwrap_err().to_string().contains("every word has the label \"NN\""));
 }
 
@@ -260,9 +261,10 @@ fn words_are_counted_in_germeval() {
     assert_eq!(sentence(&set, 0), "Anna/B-PER Berg/I-PER arbeitet/O in/O Oslo/B-LOC ./O");
     assert_eq!(sentence(&set, 1), "Die/O Universität/B-ORG Oslo/I-ORG wächst/O ./O");
     assert!(set.notes[0].contains("tags from column 3 of 4; --tag-column"), "{:?}", set.notes);
-    let inner = read_tagging(name, &bytes, Some("4"), None).unwrap();
+    let inner = read_tagging(&LabelledFile::new(name, &bytes), Some("4"), None).unwrap();
     assert_eq!(sentence(&inner, 1), "Die/O Universität/O Oslo/B-LOC wächst/O ./O");
-    let error = read_tagging(name, &bytes, Some("5"), None).unwrap_err().to_string();
+    let error =
+        read_tagging(&LabelledFile::new(name, &bytes), Some("5"), None).unwrap_err().to_string();
     assert!(error.contains("no column \"5\"") && error.contains("from 1 to 4"), "{error}");
     // CoNLL-2003 has its entities last, and counts no words.
     let conll =
@@ -305,15 +307,19 @@ fn a_task_that_could_be_another_is_refused() {
         "word,tag\nAnna,B-PER\nBerg,I-PER\nsleeps,O\n",
         "Anna,B-PER\nsleeps,O\nBerg,B-PER\nsits,O\nEve,B-PER\nwaits,O\n",
     ] {
-        let error = detect("a.csv", text.as_bytes(), &ColumnChoice::default()).unwrap_err();
+        let error = detect(&LabelledFile::new("a.csv", text.as_bytes()), &ColumnChoice::default())
+            .unwrap_err();
         let error = error.to_string();
         assert!(error.contains("where a sentence ends") && error.contains("--task"), "{error}");
     }
-    let found = detect("a.csv", b"kind,text\nx,a b\ny,c d\nx,e f\n", &ColumnChoice::default());
+    let found = detect(
+        &LabelledFile::new("a.csv", b"kind,text\nx,a b\ny,c d\nx,e f\n"),
+        &ColumnChoice::default(),
+    );
     let reason = found.unwrap().reason;
     assert!(reason.contains("\"kind\" holds 2 values") && reason.contains("\"text\""), "{reason}");
     // The column that is asked for tells the task.
     let asked = ColumnChoice { label: Some("score".into()), ..ColumnChoice::default() };
     let table = b"label,score,text\nx,0.5,a b\ny,1.5,c d\nx,2.0,e f\n";
-    assert_eq!(detect("a.csv", table, &asked).unwrap().task, Kind::Regression);
+    assert_eq!(detect(&LabelledFile::new("a.csv", table), &asked).unwrap().task, Kind::Regression);
 }

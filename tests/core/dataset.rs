@@ -2,8 +2,8 @@
 
 use electra::dataset::glue::{self, Split, read_glue};
 use electra::dataset::{
-    ColumnChoice, Columns, Problem, choose_columns, choose_score_columns, detect, in_file,
-    multi_label, read_questions, read_table, read_tagging, regression,
+    ColumnChoice, Columns, LabelledFile, Problem, choose_columns, choose_score_columns, detect,
+    in_file, multi_label, read_questions, read_table, read_tagging, regression,
 };
 use electra::error::Result;
 
@@ -80,7 +80,8 @@ fn tagging() {
     ]);
     let known = ["N".to_string(), "V".to_string()];
     let read = |labels: Option<&[String]>, name: &str, bytes: &[u8]| {
-        read_tagging(name, bytes, None, labels).map(|set| (set.sentences.len(), set.skipped))
+        read_tagging(&LabelledFile::new(name, bytes), None, labels)
+            .map(|set| (set.sentences.len(), set.skipped))
     };
     all_say(&cases, |name, bytes| read(Some(&known), name, bytes));
     let own = |content: &str| said(read(None, "a.conll", content.as_bytes()));
@@ -313,7 +314,7 @@ fn tasks_that_cannot_be_detected() {
         ("a.csv", text("label,text\n1,a\n1,b\n"), &["every row has the label \"1\""]),
     ]);
     all_say(&cases, |name, bytes| {
-        let kind = detect(name, bytes, &ColumnChoice::default())?.task;
+        let kind = detect(&LabelledFile::new(name, bytes), &ColumnChoice::default())?.task;
         Ok((0, vec![Problem { row: 0, reason: kind.name().to_string() }]))
     });
 }
@@ -347,9 +348,9 @@ fn no_bytes_make_a_reader_panic() {
 }
 
 fn read_all(name: &str, bytes: &[u8]) {
-    drop(read_tagging(name, bytes, None, None));
+    drop(read_tagging(&LabelledFile::new(name, bytes), None, None));
     drop(read_questions(name, bytes));
-    drop(detect(name, bytes, &ColumnChoice::default()));
+    drop(detect(&LabelledFile::new(name, bytes), &ColumnChoice::default()));
     for (task, split) in [("cola", Split::Train), ("stsb", Split::Train), ("rte", Split::Test)] {
         drop(read_glue(glue::find(task).unwrap(), split, name, bytes));
     }
