@@ -240,8 +240,8 @@ fn separator_line(text: &str) -> Option<(char, &str)> {
     let value = line.get(4..).filter(|_| line[..4].eq_ignore_ascii_case("sep="))?;
     let delimiter = value.chars().next().filter(|letter| !letter.is_alphanumeric())?;
     let is_padding = |letter: char| letter == '"' || letter == delimiter || ",;\t".contains(letter);
-    if value.starts_with("\\t") {
-        return value[2..].chars().all(is_padding).then_some(('\t', rest));
+    if let Some(padding) = value.strip_prefix("\\t") {
+        return padding.chars().all(is_padding).then_some(('\t', rest));
     }
     value.chars().all(is_padding).then_some((delimiter, rest))
 }

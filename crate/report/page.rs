@@ -97,11 +97,8 @@ fn constant_of(import: &str) -> String {
 /// Of `function a()`, `async function a()`, `const a =`.
 fn name_of(declaration: &str) -> &str {
     let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-    let words = declaration.split(|c| !is_word(c)).filter(|word| !word.is_empty());
-    words
-        .skip_while(|word| ["async", "function", "const", "class"].contains(word))
-        .next()
-        .unwrap_or("")
+    let mut words = declaration.split(|c| !is_word(c)).filter(|word| !word.is_empty());
+    words.find(|word| !["async", "function", "const", "class"].contains(word)).unwrap_or("")
 }
 
 fn stem(path: &str) -> &str {

@@ -517,7 +517,8 @@ fn the_best_of_several_tasks_is_that_of_their_mean() {
     let mut kept = Vec::new();
     loop {
         match block_on(trainer.advance()).unwrap() {
-            Progress::Evaluation(EvaluationStats { job, measured, .. }) => {
+            Progress::Evaluation(stats) => {
+                let EvaluationStats { job, measured, .. } = *stats;
                 assert_eq!(job, Some(round.len()));
                 assert_eq!(measured.task, plan.kinds[round.len()]);
                 round.push(measured.evaluation.score().1);

@@ -28,7 +28,7 @@ use crate::tasks::{self, Encoded, Examples, Measured, architecture};
 pub enum Progress {
     Step(StepStats),
     Evaluating { done: usize, total: usize },
-    Evaluation(EvaluationStats),
+    Evaluation(Box<EvaluationStats>),
     Done { step: usize, steps: usize },
 }
 
@@ -366,7 +366,8 @@ impl Trainer {
             self.compare();
         }
         let job = self.several().then_some(number);
-        Ok(Progress::Evaluation(EvaluationStats { step, epoch: self.epoch(), job, measured }))
+        let stats = EvaluationStats { step, epoch: self.epoch(), job, measured };
+        Ok(Progress::Evaluation(Box::new(stats)))
     }
 
     /// Notes whether the evaluation is the best one, and ends the run where none was for too long.
