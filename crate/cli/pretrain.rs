@@ -19,7 +19,7 @@ use electra::pretrain::config::PretrainConfig;
 use electra::pretrain::evaluation::Evaluation;
 use electra::pretrain::events::EventFile;
 use electra::pretrain::network::Pretraining;
-use electra::pretrain::run::{LoggedStep, PretrainRun};
+use electra::pretrain::run::{LoggedStep, PretrainRun, lines_until};
 use electra::pretrain::state::{Checkpoint, checkpoints, no_checkpoint, set_aside, tidy};
 use electra::tokenizer::Tokenizer;
 use serde::Serialize;
@@ -437,25 +437,6 @@ impl Journal {
         let scalars: Vec<_> = fields.filter_map(number).collect();
         self.events.write(step, &scalars).map_err(failed)
     }
-}
-
-/// The lines of a log up to a step, and the numbers of those that are none.
-fn lines_until(log: &[u8], step: usize) -> (Vec<u8>, Vec<usize>) {
-    let (mut kept, mut strange) = (Vec::new(), Vec::new());
-    for (i, line) in log.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let value = serde_json::from_slice::<Value>(line).ok();
-        match value.and_then(|value| value["step"].as_u64()) {
-            Some(at) if at as usize <= step => {
-                kept.extend(line.strip_suffix(b"\n").unwrap_or(line));
-                kept.push(b'\n');
-            }
-            Some(_) => {}
-            // The last one was cut short when the run was.
-            None if !line.ends_with(b"\n") => {}
-            None => strange.push(i + 1),
-        }
-    }
-    (kept, strange)
 }
 
 /// A line of the log, which is also printed.

@@ -44,6 +44,25 @@ pub struct LoggedStep {
     pub epoch: f64,
 }
 
+/// The lines of a `metrics.jsonl` up to a step, and the numbers of those that are none.
+pub fn lines_until(log: &[u8], step: usize) -> (Vec<u8>, Vec<usize>) {
+    let (mut kept, mut strange) = (Vec::new(), Vec::new());
+    for (i, line) in log.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let value = serde_json::from_slice::<serde_json::Value>(line).ok();
+        match value.and_then(|value| value["step"].as_u64()) {
+            Some(at) if at as usize <= step => {
+                kept.extend(line.strip_suffix(b"\n").unwrap_or(line));
+                kept.push(b'\n');
+            }
+            Some(_) => {}
+            // The last one was cut short when the run was.
+            None if !line.ends_with(b"\n") => {}
+            None => strange.push(i + 1),
+        }
+    }
+    (kept, strange)
+}
+
 /// The losses and the gradient norm of one update.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepLosses {

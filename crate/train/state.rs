@@ -348,7 +348,8 @@ fn read(bytes: &[u8]) -> Result<(State, [Tensors; 4])> {
     }
     let tensors = checkpoint::from_safetensors(STATE, bytes).map_err(|e| e.fix(REMEDY))?;
     let tensors: Tensors = tensors.into_iter().collect();
-    if format!("{:016x}", checksum(header, &tensors)) != sum {
+    // Under a fuzzer every state would end here.
+    if !cfg!(fuzzing) && format!("{:016x}", checksum(header, &tensors)) != sum {
         return Err(damaged("its checksum is wrong"));
     }
     let state = serde_json::from_str(header).map_err(|e| damaged(&e.to_string()))?;
