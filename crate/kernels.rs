@@ -1,6 +1,7 @@
 //! Operations of our own, each in a plain form that any backend runs and a faster one where it
-//! pays: GELU with its exact derivative, LayerNorm and softmax with derivatives in closed form,
-//! and the optimizer's update in one kernel a parameter.
+//! pays. On the CPU an encoder layer is one operation, forward and back (`layer.rs`, `host/`).
+//! Elsewhere GELU has its exact derivative, LayerNorm and softmax have derivatives in closed form,
+//! and everywhere the optimizer's update is one kernel a parameter.
 //!
 //! Burn derives a gradient operation by operation: a LayerNorm leaves a dozen small kernels
 //! behind. In a browser each costs a call from wasm into WebGPU, and on the CPU each is a pass
@@ -9,11 +10,15 @@
 mod differentiable;
 mod dropout;
 mod gpu;
+mod hash;
 mod host;
+mod layer;
 mod noise;
 mod optimizer;
 
 pub use differentiable::{gelu, layer_norm, softmax};
-pub use dropout::{Drop, DropoutMasks, dropout};
+pub use dropout::{DropoutMasks, dropout};
+pub use hash::Drop;
+pub use layer::{LayerSpec, LayerWeights, layer};
 pub use noise::add_gumbel;
 pub use optimizer::{AdamFactors, adam, sum_of_squares};

@@ -4,13 +4,15 @@
 //! google-research/electra: BERT with post-LayerNorm and no pooler, over embedding tables that
 //! may be narrower than the hidden size.
 
+use burn::backend::Dispatch;
 use burn::module::{Module, Param};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
 use burn::tensor::module::embedding;
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::config::{Activation, ElectraConfig};
-use crate::kernels::{self, DropoutMasks, gelu};
+use crate::device::is_cpu;
+use crate::kernels::{self, DropoutMasks, LayerSpec, LayerWeights, gelu};
 
 /// One padded batch, as the network takes it.
 #[derive(Debug, Clone)]
@@ -230,9 +232,50 @@ impl EncoderLayer {
     }
 
     /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`, mask: `[batch, 1, 1, seq]`
+    /// - hidden: `[batch, seq, hidden]`, mask: `[batch, 1, 1 or seq, seq]`
     /// - output: `[batch, seq, hidden]`
     fn forward(&self, hidden: Tensor<3>, mask: Tensor<4>, dropout: &mut DropoutMasks) -> Tensor<3> {
+        if !is_cpu(&hidden.device()) {
+            return self.plain(hidden, mask, dropout);
+        }
+        let spec = LayerSpec {
+            heads: self.num_attention_heads,
+            activation: self.hidden_act,
+            epsilon: self.output_norm.epsilon,
+            attention_drop: dropout.draw(self.attention_dropout.prob),
+            hidden_drops: [(); 2].map(|()| dropout.draw(self.hidden_dropout.prob)),
+        };
+        kernels::layer(hidden, mask, self.weights(), spec)
+    }
+
+    fn weights(&self) -> LayerWeights<Dispatch> {
+        let matrix = |linear: &Linear| linear.weight.val().into_dispatch();
+        let bias = |linear: &Linear| {
+            linear.bias.as_ref().expect("all of a layer have one").val().into_dispatch()
+        };
+        let vector = |vector: &Param<Tensor<1>>| vector.val().into_dispatch();
+        LayerWeights {
+            query: matrix(&self.query),
+            query_bias: bias(&self.query),
+            key: matrix(&self.key),
+            key_bias: bias(&self.key),
+            value: matrix(&self.value),
+            value_bias: bias(&self.value),
+            attention_output: matrix(&self.attention_output),
+            attention_output_bias: bias(&self.attention_output),
+            attention_gamma: vector(&self.attention_norm.gamma),
+            attention_beta: vector(&self.attention_norm.beta),
+            intermediate: matrix(&self.intermediate),
+            intermediate_bias: bias(&self.intermediate),
+            output: matrix(&self.output),
+            output_bias: bias(&self.output),
+            output_gamma: vector(&self.output_norm.gamma),
+            output_beta: vector(&self.output_norm.beta),
+        }
+    }
+
+    /// The layer operation by operation: what GPUs run, and what the CPU's form must equal.
+    fn plain(&self, hidden: Tensor<3>, mask: Tensor<4>, dropout: &mut DropoutMasks) -> Tensor<3> {
         let attended = self.attention(hidden.clone(), mask, dropout);
         let attended =
             self.hidden_dropout.forward(self.attention_output.forward(attended), dropout);
@@ -328,5 +371,196 @@ impl LayerNorm {
     /// - x and output: `[.., width]`
     pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         kernels::layer_norm(x, self.gamma.val(), self.beta.val(), self.epsilon)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::module::{ModuleMapper, ModuleVisitor};
+    use burn::optim::GradientsParams;
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    /// One way through a layer.
+    #[derive(Debug, Clone, Copy)]
+    struct Case {
+        hidden: usize,
+        inner: usize,
+        heads: usize,
+        batch: usize,
+        seq: usize,
+        activation: Activation,
+        dropout: f64,
+        /// Does the mask differ from query to query?
+        by_query: bool,
+    }
+
+    const CASE: Case = Case {
+        hidden: 32,
+        inner: 64,
+        heads: 2,
+        batch: 3,
+        seq: 11,
+        activation: Activation::Gelu,
+        dropout: 0.1,
+        by_query: false,
+    };
+
+    /// Values between about -1 and 1, the same every time.
+    fn wave<const D: usize>(shape: [usize; D], phase: f32, device: &Device) -> Tensor<D> {
+        let count: usize = shape.iter().product();
+        let value = |i: usize| (i as f32 * 0.73 + phase).sin() * (i as f32 * 0.011 + phase).cos();
+        let values: Vec<f32> = (0..count).map(value).collect();
+        Tensor::from_data(TensorData::new(values, shape), device)
+    }
+
+    /// Gives every parameter numbers of its own.
+    struct Waves(f32);
+
+    impl ModuleMapper for Waves {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+            self.0 += 1.0;
+            let (shape, device) = (param.val().dims(), param.val().device());
+            let scale = if D == 1 { 0.5 } else { (shape[0] as f64).powf(-0.5) };
+            let value = wave(shape, self.0, &device).inner() * scale;
+            Param::from_tensor(Tensor::from_inner(value)).set_require_grad(true)
+        }
+    }
+
+    /// Every gradient, in the order of the fields.
+    struct Collect<'a>(&'a GradientsParams, Vec<Vec<f32>>);
+
+    impl ModuleVisitor for Collect<'_> {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let grad = self.0.get::<D>(param.id).expect("every weight has a gradient");
+            self.1.push(grad.into_data().try_into_vec().unwrap());
+        }
+    }
+
+    fn layer(case: Case, device: &Device) -> EncoderLayer {
+        let config = ElectraConfig {
+            hidden_size: case.hidden,
+            intermediate_size: case.inner,
+            num_attention_heads: case.heads,
+            hidden_act: case.activation,
+            hidden_dropout_prob: case.dropout,
+            attention_probs_dropout_prob: case.dropout,
+            ..ElectraConfig::default()
+        };
+        EncoderLayer::new(&config, device).map(&mut Waves(0.0))
+    }
+
+    fn mask(case: Case, device: &Device) -> Tensor<4> {
+        let Case { batch, seq, .. } = case;
+        let queries = if case.by_query { seq } else { 1 };
+        let seen = |i: usize| {
+            let (example, query, key) = (i / queries / seq, i / seq % queries, i % seq);
+            if case.by_query { key <= query } else { key == 0 || (key + example) % 5 != 4 }
+        };
+        let cells = (0..batch * queries * seq).map(|i| if seen(i) { 0f32 } else { -10000.0 });
+        let cells: Vec<f32> = cells.collect();
+        Tensor::from_data(TensorData::new(cells, [batch, 1, queries, seq]), device)
+    }
+
+    type Way = fn(&EncoderLayer, Tensor<3>, Tensor<4>, &mut DropoutMasks) -> Tensor<3>;
+
+    /// Output, the gradient of the input, those of the weights.
+    fn run(case: Case, way: Way) -> Vec<Vec<f32>> {
+        let device = Device::flex().autodiff();
+        let layer = layer(case, &device);
+        let shape = [case.batch, case.seq, case.hidden];
+        let x = wave(shape, 0.5, &device).require_grad();
+        let output = way(&layer, x.clone(), mask(case, &device), &mut DropoutMasks::seeded(7));
+        let grads = (output.clone() * wave(shape, 2.5, &device)).sum().backward();
+        let dx = x.grad(&grads).unwrap();
+        let mut all = vec![output.inner(), dx]
+            .into_iter()
+            .map(|t| t.into_data())
+            .map(|data| data.try_into_vec::<f32>().unwrap())
+            .collect::<Vec<_>>();
+        let grads = GradientsParams::from_grads(grads, &layer);
+        let mut collect = Collect(&grads, Vec::new());
+        layer.visit(&mut collect);
+        all.extend(collect.1);
+        all
+    }
+
+    /// The largest difference, over the largest value of its tensor where that is above 1.
+    fn check(case: Case) {
+        let (ours, plain) = (run(case, EncoderLayer::forward), run(case, EncoderLayer::plain));
+        assert_eq!((ours.len(), plain.len()), (18, 18));
+        for (number, (ours, plain)) in ours.iter().zip(&plain).enumerate() {
+            let largest = plain.iter().fold(1f32, |largest, x| largest.max(x.abs()));
+            let far = |(a, b): (&f32, &f32)| (a - b).is_nan() || (a - b).abs() >= 2e-5 * largest;
+            let differs = ours.iter().zip(plain).position(far);
+            assert!(
+                ours.len() == plain.len() && differs.is_none(),
+                "{case:?}: tensor {number}, {:?}",
+                differs.map(|i| (i, ours[i], plain[i]))
+            );
+        }
+        // Without autodiff, and so without dropout.
+        let device = Device::flex();
+        let case = Case { dropout: 0.0, ..case };
+        let (layer, none) = (layer(case, &device), || DropoutMasks::none());
+        let x = wave([case.batch, case.seq, case.hidden], 0.5, &device);
+        let ours = layer.forward(x.clone(), mask(case, &device), &mut none());
+        let plain = layer.plain(x, mask(case, &device), &mut none());
+        let difference: f32 = (ours - plain).abs().max().into_scalar();
+        assert!(difference < 2e-5, "{case:?}: {difference}");
+    }
+
+    #[test]
+    fn the_fused_layer_equals_the_plain_one_for_every_activation() {
+        use Activation::*;
+        for activation in [Gelu, GeluNew, Relu, Silu, Tanh] {
+            for (dropout, by_query) in [(0.0, false), (0.1, false), (0.3, true)] {
+                check(Case { activation, dropout, by_query, ..CASE });
+            }
+        }
+    }
+
+    #[test]
+    fn the_fused_layer_equals_the_plain_one_for_odd_widths_and_heads() {
+        for (hidden, inner, heads) in
+            [(15, 37, 5), (21, 13, 3), (7, 9, 1), (40, 100, 5), (48, 17, 3)]
+        {
+            check(Case { hidden, inner, heads, ..CASE });
+        }
+        check(Case { hidden: 256, inner: 1024, heads: 4, batch: 2, seq: 40, ..CASE });
+    }
+
+    #[test]
+    fn the_fused_layer_equals_the_plain_one_for_any_number_of_tokens() {
+        for batch in 1..=33 {
+            check(Case { batch, seq: 5, hidden: 16, inner: 32, ..CASE });
+        }
+        for seq in (1..=40).chain([63, 64, 65, 127, 130, 256, 511, 512]) {
+            check(Case { batch: 1, seq, hidden: 16, inner: 32, by_query: seq % 2 == 0, ..CASE });
+        }
+    }
+
+    #[test]
+    fn the_bits_of_a_layer_do_not_depend_on_the_number_of_threads() {
+        let case = Case { hidden: 80, inner: 300, heads: 5, batch: 4, seq: 70, ..CASE };
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| run(case, EncoderLayer::forward))
+        };
+        let one = with(1);
+        assert!(one == with(2) && one == with(8));
+    }
+
+    #[test]
+    fn frozen_weights_get_no_gradient_and_pass_the_others_on() {
+        let device = Device::flex().autodiff();
+        let frozen = layer(CASE, &device).no_grad();
+        let x = wave([3, 11, 32], 0.5, &device).require_grad();
+        let output = frozen.forward(x.clone(), mask(CASE, &device), &mut DropoutMasks::seeded(7));
+        let grads = (output * wave([3, 11, 32], 2.5, &device)).sum().backward();
+        let dx: Vec<f32> = x.grad(&grads).unwrap().into_data().try_into_vec().unwrap();
+        assert_eq!(dx, run(CASE, EncoderLayer::forward)[1]);
+        assert!(frozen.query.weight.val().grad(&grads).is_none());
     }
 }

@@ -9,8 +9,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
+use super::hash::{Drop, mix};
 use super::host;
-use super::noise::mix;
 
 /// The dropout masks of one forward pass, drawn in turn; of a pass that drops nothing, none.
 ///
@@ -39,7 +39,7 @@ impl DropoutMasks {
         let seed = self.seed.filter(|_| prob > 0.0)?;
         let key = mix(seed ^ mix(self.drawn));
         self.drawn = self.drawn.wrapping_add(1);
-        Some(Drop { key, prob })
+        Some(Drop::new(key, prob))
     }
 }
 
@@ -48,28 +48,6 @@ pub fn dropout<const D: usize>(x: Tensor<D>, mask: Option<Drop>) -> Tensor<D> {
     match mask {
         Some(drop) => Tensor::from_dispatch(Dispatch::drop_out(x.into_dispatch(), drop)),
         None => x,
-    }
-}
-
-/// One mask.
-#[derive(Debug, Clone, Copy)]
-pub struct Drop {
-    key: u32,
-    prob: f64,
-}
-
-impl Drop {
-    /// Hashes below it are dropped.
-    pub(super) fn threshold(self) -> u32 {
-        (self.prob * 2f64.powi(32)) as u32
-    }
-
-    pub(super) fn scale(self) -> f32 {
-        (1.0 / (1.0 - self.prob)) as f32
-    }
-
-    pub(super) fn key(self) -> u32 {
-        self.key
     }
 }
 
@@ -84,12 +62,10 @@ impl DropoutOps for Flex {
         let mut x = x.to_contiguous().into_data();
         let values = x.as_mut_slice::<f32>().expect("activations are f32");
         let chunks = values.chunks_mut(host::CHUNK).enumerate();
-        let (threshold, scale) = (drop.threshold(), drop.scale());
         host::map(chunks.collect(), |(chunk, values): (usize, &mut [f32])| {
-            let first = drop.key.wrapping_add((chunk * host::CHUNK) as u32);
+            let first = chunk * host::CHUNK;
             for (i, value) in values.iter_mut().enumerate() {
-                let kept = mix(first.wrapping_add(i as u32)) >= threshold;
-                *value *= if kept { scale } else { 0.0 };
+                *value *= drop.factor((first + i) as u32);
             }
         });
         FloatTensor::<Flex>::from_data(x)
@@ -164,7 +140,7 @@ mod tests {
     #[test]
     fn the_masks_of_a_seed_stay_what_they_are() {
         let mut masks = DropoutMasks::seeded(0x1234_5678_9abc_def0);
-        let keys = [0.1, 0.0, 0.5, 0.2].map(|prob| masks.draw(prob).map(Drop::key));
+        let keys = [0.1, 0.0, 0.5, 0.2].map(|prob| masks.draw(prob).map(|drop| drop.key));
         assert_eq!(keys, [Some(0x2c02_a127), None, Some(0x5fce_1029), Some(0x09b5_4100)]);
     }
 

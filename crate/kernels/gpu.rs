@@ -7,7 +7,8 @@ use burn_cubecl::kernel::into_contiguous;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
-use super::dropout::{Drop, DropoutOps};
+use super::dropout::DropoutOps;
+use super::hash::Drop;
 use super::noise::{NoiseOps, SMALL};
 use super::optimizer::{AdamFactors, OptimizerOps, PARTIAL_SUMS};
 
@@ -204,9 +205,9 @@ impl DropoutOps for CubeBackend {
             calculate_cube_count_elemwise(&x.client, count, cube_dim),
             cube_dim,
             x.clone().into_tensor_arg(),
-            drop.key(),
-            drop.threshold(),
-            drop.scale(),
+            drop.key,
+            drop.threshold,
+            drop.scale,
         );
         x
     }

@@ -7,6 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 
+use super::hash::mix;
 use super::host;
 
 /// `logits + noise`, where row `r` of the logits has the noise of row `first_row + r`.
@@ -60,16 +61,6 @@ fn exponential(v: f32) -> f32 {
 }
 
 pub(super) const SMALL: f32 = 1.0 / 64.0;
-
-/// Spreads every bit of the input over the whole output.
-#[inline(always)]
-pub(super) fn mix(mut x: u32) -> u32 {
-    x ^= x >> 16;
-    x = x.wrapping_mul(0x7feb_352d);
-    x ^= x >> 15;
-    x = x.wrapping_mul(0x846c_a68b);
-    x ^ (x >> 16)
-}
 
 #[cfg(test)]
 mod tests {
