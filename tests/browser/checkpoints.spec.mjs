@@ -155,7 +155,7 @@ async function makeForeign({ format, engine }) {
   if (engine) {
     const bytes = await read('state-0')
     // The header stands first, as text in text.
-    const place = new TextDecoder('latin1').decode(bytes.subarray(0, 100_000)).indexOf('version\\":1')
+    const place = new TextDecoder('latin1').decode(bytes.subarray(0, 100_000)).search(/version\\":\d/)
     bytes[place + 'version\\":'.length] = engine.charCodeAt(0)
     const [state] = manifest.state.parts
     state.sha256 = await digest(bytes.subarray(0, state.size))
