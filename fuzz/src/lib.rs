@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use electra::checkpoint::{ModelFiles, fresh, save};
 use electra::config::ElectraConfig;
-use electra::dataset::Kind;
+use electra::dataset::{Kind, LabelledFile};
 use electra::device::cpu;
 use electra::finetune::{FinetuneOptions, Source};
 use electra::heads::Architecture;
@@ -68,9 +68,8 @@ pub fn source(bytes: &[u8], names: &[&str]) -> Source {
 /// From a file to token ids, as a run does it.
 pub fn read(kind: Kind, source: &Source) {
     let (reading, known) = <(Reading, Known)>::default();
-    let Ok(set) = Examples::read(kind, &source.name, &source.bytes, &reading, &known) else {
-        return;
-    };
+    let file = LabelledFile::new(&source.name, &source.bytes);
+    let Ok(set) = Examples::read(kind, &file, &reading, &known) else { return };
     let windowing = options().config.windowing();
     let _ = set.encode(tokenizer(), &windowing, set.is_labelled());
     let _ = set.label_counts();
