@@ -12,12 +12,12 @@ need_debian_compiler() {
   local version
   version=$(/usr/bin/rustc --version | cut -d' ' -f2)
   at_least "$version" "$(wanted_rust)" ||
-    die "Debian's /usr/bin/rustc is $version: $(wanted_rust) or newer is needed" "use ELECTRA_WASM_ROAD=rustup"
+    die "Debian's /usr/bin/rustc is $version: $(wanted_rust) or newer is needed" "use ELECTRA_WASM_TOOLCHAIN=rustup"
 }
 
-take_debian_road() {
+take_debian_toolchain() {
   need_debian_compiler
-  take_road debian "$debian_target" "$1"
+  take_toolchain debian "$debian_target" "$1"
 }
 
 # cargo_wasm_debian ARGUMENTS..: RUSTC_BOOTSTRAP lets a stable compiler build its own standard library.

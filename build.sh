@@ -20,7 +20,7 @@ usage: ./build.sh VERB
   test [PART]       run all checks and tests; PART: rust or browser
   web               build the page into dist/, ready for any static file server
   native [OPTIONS]  build the command-line program; OPTIONS go to cargo, for example
-                    --features vulkan,autotune (also: metal, cuda)
+                    --features vulkan (also: metal, cuda)
   bench             time inference and fine-tuning, native and in the browser: JSON lines
   soak              pre-train for two thousand small steps on lavapipe: GPU memory must stay flat
   fuzz [TARGET]     give random bytes to what reads files (fuzz/fuzz_targets/), under libFuzzer; all
@@ -36,7 +36,7 @@ usage: ./build.sh VERB
 Missing tools are installed on Debian and Ubuntu, and named elsewhere. Rust comes first: https://rustup.rs
 
 Environment variables:
-  ELECTRA_WASM_ROAD  how to compile for the browser: rustup (its wasm target), debian (Debian's
+  ELECTRA_WASM_TOOLCHAIN  how to compile for the browser: rustup (its wasm target), debian (Debian's
                      compiler, with the standard library from source) or auto (the first that works)
   ELECTRA_CHROMIUM   the Chromium that the browser tests drive (default: the first one found)
   ELECTRA_FUZZ_SECONDS  how long "fuzz" runs a target (default: 300)
@@ -185,38 +185,38 @@ add_wasm_target() {
   (cd "$root" && $limit rustup target add "$wasm_triple") </dev/null >&2
 }
 
-wasm_road=
+wasm_toolchain=
 wasm_target=
 
-# take_road NAME TARGET-FOLDER REASON
-take_road() {
-  wasm_road=$1 wasm_target=$2
-  say "wasm road: $1 ($3)"
+# take_toolchain NAME TARGET-FOLDER REASON
+take_toolchain() {
+  wasm_toolchain=$1 wasm_target=$2
+  say "wasm toolchain: $1 ($3)"
 }
 
-take_rustup_road() {
-  if has_wasm_target; then take_road rustup "$rustup_target" "the compiler has the $wasm_triple target"
-  elif add_wasm_target; then take_road rustup "$rustup_target" "rustup installed the $wasm_triple target"
+take_rustup_toolchain() {
+  if has_wasm_target; then take_toolchain rustup "$rustup_target" "the compiler has the $wasm_triple target"
+  elif add_wasm_target; then take_toolchain rustup "$rustup_target" "rustup installed the $wasm_triple target"
   else return 1
   fi
 }
 
-take_first_road() {
+take_first_toolchain() {
   # Where rustup's server does not answer, asking it costs a minute: it is asked once.
-  if [ -d "$debian_target" ] && ! has_wasm_target; then take_debian_road "as the last time"
-  elif take_rustup_road; then return
-  elif have apt-get; then take_debian_road "rustup could not install the $wasm_triple target"
+  if [ -d "$debian_target" ] && ! has_wasm_target; then take_debian_toolchain "as the last time"
+  elif take_rustup_toolchain; then return
+  elif have apt-get; then take_debian_toolchain "rustup could not install the $wasm_triple target"
   else die "the $wasm_triple target could not be installed" "run: rustup target add $wasm_triple"
   fi
 }
 
-choose_wasm_road() {
-  case ${ELECTRA_WASM_ROAD:-auto} in
-    rustup) take_rustup_road || die "rustup could not install the $wasm_triple target" \
-      "see its message above; on Debian, ELECTRA_WASM_ROAD=debian does without it" ;;
-    debian) take_debian_road "ELECTRA_WASM_ROAD asks for it" ;;
-    auto) take_first_road ;;
-    *) die "ELECTRA_WASM_ROAD is \"$ELECTRA_WASM_ROAD\"" "use rustup, debian or auto" ;;
+choose_wasm_toolchain() {
+  case ${ELECTRA_WASM_TOOLCHAIN:-auto} in
+    rustup) take_rustup_toolchain || die "rustup could not install the $wasm_triple target" \
+      "see its message above; on Debian, ELECTRA_WASM_TOOLCHAIN=debian does without it" ;;
+    debian) take_debian_toolchain "ELECTRA_WASM_TOOLCHAIN asks for it" ;;
+    auto) take_first_toolchain ;;
+    *) die "ELECTRA_WASM_TOOLCHAIN is \"$ELECTRA_WASM_TOOLCHAIN\"" "use rustup, debian or auto" ;;
   esac
 }
 
@@ -229,10 +229,10 @@ claim() {
   printf '%s' "$root" >"$1/checkout"
 }
 
-# cargo_wasm ARGUMENTS..: cargo for the browser, by the road that was taken.
+# cargo_wasm ARGUMENTS..: cargo for the browser, by the toolchain that was taken.
 cargo_wasm() {
   claim "$wasm_target"
-  if [ "$wasm_road" = debian ]; then cargo_wasm_debian "$@"
+  if [ "$wasm_toolchain" = debian ]; then cargo_wasm_debian "$@"
   else RUSTFLAGS=$wasm_features CARGO_TARGET_DIR=$wasm_target cargo "$@" --target "$wasm_triple"
   fi
 }
@@ -285,7 +285,7 @@ stamp_service_worker() {
 build_wasm() {
   need_rust
   mkdir -p "$cache"
-  choose_wasm_road
+  choose_wasm_toolchain
   (cd "$root" && cargo_wasm build --locked --profile web --lib --no-default-features)
   need_wasm_bindgen
 }

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
-use electra::checkpoint::{self, ModelFiles};
 use electra::config::ElectraConfig;
 use electra::corpus::input::Found;
 use electra::dataset::{ColumnChoice, Kind};
@@ -18,6 +17,7 @@ use electra::device::{self, Picked};
 use electra::error::{Error, Result};
 use electra::files::{NewFile, folder_of, unwritable};
 use electra::finetune::{Source, check_length};
+use electra::pretrained::{self, ModelFiles};
 use electra::self_test::self_test;
 use electra::tasks::Reading;
 use electra::train::FinetuneConfig;
@@ -169,7 +169,7 @@ fn max_seq_length(asked: Option<usize>, config: &ElectraConfig) -> Result<usize>
 }
 
 fn read_model(path: &Path) -> Result<ModelFiles> {
-    checkpoint::read_folder(path).map_err(|error| at(path, error))
+    pretrained::read_folder(path).map_err(|error| at(path, error))
 }
 
 /// Says in which folder a file of an error is.

@@ -13,7 +13,7 @@ pub const CHOICES: [&str; 7] = ["auto", "cpu", "wgpu", "vulkan", "metal", "webgp
 pub struct Picked {
     #[serde(skip)]
     pub device: Device,
-    /// `cpu`, or the name of the road to the GPU.
+    /// `cpu`, or the name of the interface to the GPU.
     pub kind: String,
     /// The adapter, as its driver calls it.
     pub name: String,
@@ -79,7 +79,7 @@ pub fn pick_nth(choice: &str, gpu: Option<usize>) -> Result<Picked> {
     }
 }
 
-/// A GPU through one named road, where this build has it.
+/// A GPU through one named interface, where this build has it.
 #[cfg(not(target_family = "wasm"))]
 fn named_gpu(choice: &str, gpu: Option<usize>) -> Result<Picked> {
     use burn::tensor::wgpu::WgpuBackend;

@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::batch::Features;
-use crate::checkpoint::{self, ModelFiles};
 use crate::config::{ElectraConfig, QaHead};
 use crate::dataset::{ColumnChoice, Detected, Kind, LabelledFile, Problem, are_same};
 use crate::error::{Error, Result, listed, nearest};
 use crate::heads::{Electra, num_labels};
+use crate::pretrained::{self, ModelFiles};
 use crate::seed::stream;
 use crate::tasks::{Encoded, Examples, Known, Reading, architecture, check_pairs, kind_of};
 use crate::tokenizer::Tokenizer;
@@ -145,7 +145,7 @@ pub fn start(
 ) -> Result<(Trainer, Vec<TrainPlan>)> {
     let settings = &options.config;
     settings.check()?;
-    check_length(settings.max_seq_length, &checkpoint::read_config(files)?)?;
+    check_length(settings.max_seq_length, &pretrained::read_config(files)?)?;
     let (mut models, mut jobs, mut plans) = (Vec::new(), Vec::new(), Vec::new());
     for (number, task) in tasks.iter().enumerate() {
         let Prepared { model, job, plan } =
@@ -178,7 +178,7 @@ fn prepare(
     device: &Device,
 ) -> Result<Prepared> {
     let settings = &options.config;
-    let mut config = checkpoint::read_config(files)?;
+    let mut config = pretrained::read_config(files)?;
     let mut notes = vec![];
     let file = LabelledFile::new(&train.name, &train.bytes);
     let kind = match kind {
@@ -265,8 +265,8 @@ fn load(
     train: &Examples,
     seed: u64,
     device: &Device,
-) -> Result<checkpoint::Loaded> {
-    let before = checkpoint::read_config(files)?;
+) -> Result<pretrained::Loaded> {
+    let before = pretrained::read_config(files)?;
     let kind = train.kind();
     let head = |config| architecture(kind).name(config);
     let same = kind_of(&before)? == Some(kind)
@@ -274,11 +274,11 @@ fn load(
         && num_labels(&before) == num_labels(&config)
         && head(&before) == head(&config);
     if !same {
-        return checkpoint::load_body(files, config, architecture(kind), seed, device);
+        return pretrained::load_body(files, config, architecture(kind), seed, device);
     }
     // The same weights under the settings of this run.
     let config = ElectraConfig { architectures: before.architectures, ..config };
-    let mut loaded = checkpoint::load_as(files, config, device)?;
+    let mut loaded = pretrained::load_as(files, config, device)?;
     loaded.notes.push(format!("training goes on from the model's own {} head", kind.name()));
     Ok(loaded)
 }

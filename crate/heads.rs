@@ -89,7 +89,7 @@ pub enum Head {
 }
 
 impl Electra {
-    /// The network with unset weights: `checkpoint::fill` gives it some.
+    /// The network with unset weights: `pretrained::fill` gives it some.
     pub fn new(config: &ElectraConfig, architecture: Architecture, device: &Device) -> Self {
         let electra = ElectraModel::new(config, device);
         Electra { electra, head: Head::new(config, architecture, device) }
@@ -526,7 +526,7 @@ mod tests {
     use burn::tensor::TensorData;
 
     use super::*;
-    use crate::checkpoint;
+    use crate::pretrained;
 
     fn answerer() -> Electra {
         let config = ElectraConfig {
@@ -541,7 +541,7 @@ mod tests {
             qa_head: QaHead::Original,
             ..ElectraConfig::default()
         };
-        checkpoint::fresh(&config, Architecture::QuestionAnswering, 3, &Device::flex())
+        pretrained::fresh(&config, Architecture::QuestionAnswering, 3, &Device::flex())
     }
 
     /// Two texts of 4 tokens of a question and so many of a context, and padding.

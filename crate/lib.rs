@@ -2,9 +2,6 @@
 //!
 //! The modules stand in the order data flows, and each uses only those above it.
 
-// Burn's fused operations nest types deeper than the compiler's default allows.
-#![recursion_limit = "256"]
-
 pub mod error;
 pub mod seed;
 
@@ -26,10 +23,10 @@ pub mod model;
 pub mod heads;
 
 pub mod batch;
-pub mod checkpoint;
 pub mod gradients;
 pub mod optim;
 pub mod predict;
+pub mod pretrained;
 pub mod tasks;
 
 pub mod query;

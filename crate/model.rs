@@ -194,7 +194,7 @@ impl Embeddings {
 
 /// One transformer block: attention and feed-forward, each added back and normalised.
 ///
-/// The fields are flat; `checkpoint.rs` holds the table of their Hugging Face names.
+/// The fields are flat; `pretrained/names.rs` holds the table of their Hugging Face names.
 #[derive(Module, Debug)]
 pub struct EncoderLayer {
     pub query: Linear,

@@ -10,8 +10,8 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::checkpoint::Place;
 use crate::kernels::{AdamFactors, adam, sum_of_squares};
+use crate::pretrained::Place;
 
 /// How the learning rate moves over a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

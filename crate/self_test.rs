@@ -10,12 +10,12 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use crate::batch::{Features, Target, Width, collate};
-use crate::checkpoint::{self, HostTensor};
 use crate::config::ElectraConfig;
 use crate::error::{Error, Result};
 use crate::heads::{Architecture, Electra};
 use crate::kernels::DropoutMasks;
 use crate::optim::{Optimizer, OptimizerConfig};
+use crate::pretrained::{self, HostTensor};
 use crate::tasks::classification;
 
 /// How far the GPU was from the CPU.
@@ -67,7 +67,7 @@ fn largest(values: impl Iterator<Item = f64>) -> f64 {
 async fn train(config: &ElectraConfig, device: &Device) -> Result<(Vec<f32>, Vec<HostTensor>)> {
     let architecture = Architecture::SequenceClassification;
     let autodiff = device.clone().autodiff();
-    let mut model = checkpoint::fresh(config, architecture, 1, &autodiff);
+    let mut model = pretrained::fresh(config, architecture, 1, &autodiff);
     let optimizer = OptimizerConfig {
         learning_rate: LEARNING_RATE,
         total_steps: 2 * STEPS,
@@ -83,7 +83,7 @@ async fn train(config: &ElectraConfig, device: &Device) -> Result<(Vec<f32>, Vec
         model = next;
         losses.push(loss);
     }
-    let weights = checkpoint::tensors(&model.valid()).await?;
+    let weights = pretrained::tensors(&model.valid()).await?;
     Ok((losses, weights.into_values().collect()))
 }
 

@@ -18,7 +18,6 @@ mod order;
 mod state;
 mod trainer;
 
-pub use state::Exact;
 pub use trainer::{EvaluationStats, Job, Progress, StepLoss, StepStats, Trainer, Verdict, mean};
 
 /// The settings of a fine-tuning run.

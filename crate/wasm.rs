@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
 
-use crate::checkpoint::{self, Loaded, ModelFiles};
 use crate::config::ElectraConfig;
 use crate::dataset::LabelledFile;
 use crate::device;
@@ -19,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::finetune::{FinetuneOptions, Source, TaskFiles, TrainPlan, check_vocabulary, start};
 use crate::heads::{Architecture, Electra};
 use crate::inspect;
+use crate::pretrained::{self, Loaded, ModelFiles};
 use crate::query::{Details, Input, Pipeline};
 use crate::self_test::{SelfTest, self_test};
 use crate::tasks::{Examples, Known, check_pairs, kind_of};
@@ -196,7 +196,7 @@ impl Session {
     /// The same as one zip.
     pub async fn export_zip(&self) -> std::result::Result<Uint8Array, JsValue> {
         let files = self.export().await.map_err(to_js)?;
-        Ok(Uint8Array::from(checkpoint::to_zip(&files).as_slice()))
+        Ok(Uint8Array::from(pretrained::to_zip(&files).as_slice()))
     }
 }
 
@@ -333,7 +333,7 @@ impl Session {
             Some(trainer) => trainer.export(0).await?,
             None => {
                 let Loaded { model, config, architecture, .. } = &opened.loaded;
-                checkpoint::save(model, config, *architecture).await?
+                pretrained::save(model, config, *architecture).await?
             }
         };
         files.extend(opened.tokenizer.to_files()?);
@@ -372,9 +372,9 @@ fn details(options: JsValue) -> Result<Details> {
 
 fn open(files: ModelFiles, device: &Device) -> Result<Opened> {
     // First of all: what is missing from a folder that is no model at all.
-    checkpoint::read_config(&files)?;
+    pretrained::read_config(&files)?;
     let tokenizer = Tokenizer::from_files(&files)?;
-    let loaded = checkpoint::load(&files, device)?;
+    let loaded = pretrained::load(&files, device)?;
     check_vocabulary(&tokenizer, &loaded.config)?;
     Ok(Opened { files, tokenizer, loaded })
 }
@@ -387,7 +387,7 @@ fn model_files(object: JsValue) -> Result<ModelFiles> {
         files.insert(name, Uint8Array::new(&entry.get(1)).to_vec());
     }
     match files.iter().find(|(name, _)| name.to_lowercase().ends_with(".zip")) {
-        Some((name, bytes)) => checkpoint::read_zip(name, bytes),
+        Some((name, bytes)) => pretrained::read_zip(name, bytes),
         None => Ok(files),
     }
 }

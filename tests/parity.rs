@@ -17,12 +17,12 @@ use std::sync::OnceLock;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams};
 use burn::tensor::{Device, Gradients, Int, Tensor, TensorData, activation};
-use electra::checkpoint::{self, HostTensor, Loaded};
 use electra::dataset::Kind;
 use electra::heads::{Architecture, BEAM, Electra, Head, JointLogits};
 use electra::kernels::{DropoutMasks, add_gumbel, dropout};
 use electra::model::Inputs;
 use electra::optim::{Optimizer, OptimizerConfig, Schedule};
+use electra::pretrained::{self, HostTensor, Loaded};
 use electra::tasks::{
     classification, kind_of, multi_label, question_answering, regression, tagging,
 };
@@ -107,8 +107,8 @@ fn noise_and_dropout_on_the_gpu_are_those_of_the_cpu() {
 fn a_saved_model_loads_with_the_same_weights() {
     for folder in folders("parity", "model_", 15) {
         let loaded = load(&folder, &Device::flex());
-        let saved = checkpoint::save(&loaded.model, &loaded.config, loaded.architecture);
-        let again = checkpoint::load(&pollster::block_on(saved).unwrap(), &Device::flex()).unwrap();
+        let saved = pretrained::save(&loaded.model, &loaded.config, loaded.architecture);
+        let again = pretrained::load(&pollster::block_on(saved).unwrap(), &Device::flex()).unwrap();
         assert_eq!(weights(&again.model), weights(&loaded.model), "{}", folder.display());
     }
 }
@@ -376,11 +376,11 @@ fn cross_entropy(logits: Tensor<2>, labels: &[i32]) -> Tensor<1> {
 // Weights and gradients by name
 
 fn load(folder: &Path, device: &Device) -> Loaded {
-    checkpoint::load(&checkpoint::read_folder(folder).unwrap(), device).unwrap()
+    pretrained::load(&pretrained::read_folder(folder).unwrap(), device).unwrap()
 }
 
 fn weights(model: &Electra) -> Tensors {
-    pollster::block_on(checkpoint::tensors(model)).unwrap()
+    pollster::block_on(pretrained::tensors(model)).unwrap()
 }
 
 /// Puts each gradient in the place of its weight, so that the checkpoint's names and layouts

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use electra::checkpoint::read_folder;
 use electra::corpus::prepare::{PrepareOptions, prepare_text};
 use electra::distributed::World;
 use electra::pretrain::config::PretrainConfig;
 use electra::pretrain::network::Pretraining;
 use electra::pretrain::run::PretrainRun;
+use electra::pretrained::read_folder;
 use serde_json::{Map, json};
 
 #[test]

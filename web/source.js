@@ -1,5 +1,5 @@
 // Where a model's files come from: a folder or zip by address, files chosen by the user, or the Hugging Face hub.
-// Every road ends in the same thing: { file name: bytes }, which the Session reads.
+// Every source ends in the same thing: { file name: bytes }, which the Session reads.
 
 const HUB = 'https://huggingface.co'
 const HUB_CACHE = 'electra-hub-1'

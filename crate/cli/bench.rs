@@ -5,7 +5,6 @@ use std::time::Instant;
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use electra::batch::{Features, Target, Width, collate, pad};
-use electra::checkpoint;
 use electra::config::ElectraConfig;
 use electra::error::{Error, Result};
 use electra::gradients::{self, PartLoss, examples_at_once};
@@ -17,6 +16,7 @@ use electra::pretrain::batch::{MaskedExample, Totals, collate as collate_masked}
 use electra::pretrain::config::PretrainConfig;
 use electra::pretrain::network::Pretraining;
 use electra::pretrain::objective::{pass, seeded_noise};
+use electra::pretrained;
 use electra::tasks::classification;
 use electra::tokenizer::SpecialIds;
 use serde_json::json;
@@ -128,7 +128,7 @@ fn time<T>(args: &Args, mut step: impl FnMut(usize) -> Result<T>) -> Result<Vec<
 }
 
 fn inference(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Vec<f64>> {
-    let model = checkpoint::fresh(config, Architecture::PreTraining, 0, device);
+    let model = pretrained::fresh(config, Architecture::PreTraining, 0, device);
     time(args, |step| {
         let examples = examples(args, config, step);
         let examples: Vec<&Features> = examples.iter().collect();
@@ -195,7 +195,7 @@ fn pretrain_steps(
 fn finetune_steps(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Vec<f64>> {
     let autodiff = device.clone().autodiff();
     let architecture = Architecture::SequenceClassification;
-    let mut model: Option<Electra> = Some(checkpoint::fresh(config, architecture, 0, &autodiff));
+    let mut model: Option<Electra> = Some(pretrained::fresh(config, architecture, 0, &autodiff));
     let mut optimizer = Optimizer::new(OptimizerConfig { total_steps: 1000, ..Default::default() });
     time(args, |step| {
         let current = model.take().expect("put back below");

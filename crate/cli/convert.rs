@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use electra::checkpoint::{self, Dtype};
 use electra::error::Result;
+use electra::pretrained::{self, Dtype};
 use electra::tokenizer::Tokenizer;
 
 use super::{at, check_folder, read_model, say};
@@ -30,15 +30,15 @@ pub fn run(args: Args) -> Result<()> {
     check_folder(&args.to, args.overwrite)?;
     let files = read_model(&args.from)?;
     let inside = |e| at(&args.from, e);
-    let loaded = checkpoint::load(&files, &Device::flex()).map_err(inside)?;
+    let loaded = pretrained::load(&files, &Device::flex()).map_err(inside)?;
     let dtype = if args.dtype == "f16" { Dtype::F16 } else { Dtype::F32 };
-    let saved = checkpoint::save_as(&loaded.model, &loaded.config, loaded.architecture, dtype);
+    let saved = pretrained::save_as(&loaded.model, &loaded.config, loaded.architecture, dtype);
     let mut saved = pollster::block_on(saved)?;
     // Weights alone are worth converting, too.
     if files.contains_key("tokenizer.json") || files.contains_key("vocab.txt") {
         saved.extend(Tokenizer::from_files(&files).map_err(inside)?.to_files()?);
     }
-    checkpoint::write_folder(&args.to, &saved)?;
+    pretrained::write_folder(&args.to, &saved)?;
     say(format_args!("wrote {}", args.to.display()));
     Ok(())
 }

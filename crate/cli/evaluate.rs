@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use electra::checkpoint;
 use electra::config::ElectraConfig;
 use electra::dataset::glue::Split;
 use electra::dataset::{Kind, LabelledFile};
 use electra::error::{Error, Result};
 use electra::finetune::{Source, check_vocabulary};
+use electra::pretrained;
 use electra::query::Pipeline;
 use electra::tasks::question_answering::Windowing;
 use electra::tasks::{Examples, Known, Reading, check_pairs, kind_of};
@@ -83,7 +83,7 @@ pub fn run(args: Args) -> Result<()> {
     let files = read_model(&args.model)?;
     let inside = |e| at(&args.model, e);
     let tokenizer = Tokenizer::from_files(&files).map_err(inside)?;
-    let config = checkpoint::read_config(&files).map_err(inside)?;
+    let config = pretrained::read_config(&files).map_err(inside)?;
     let named = args.name.task();
     let windowing = windowing(&args, named.as_ref(), &config)?;
     check_vocabulary(&tokenizer, &config).map_err(inside)?;
@@ -109,7 +109,7 @@ pub fn run(args: Args) -> Result<()> {
         }
     }
     let device = args.device.open()?.device;
-    let model = checkpoint::load(&files, &device).map_err(inside)?.model;
+    let model = pretrained::load(&files, &device).map_err(inside)?.model;
     let pipeline = Pipeline::new(model, config, &tokenizer, args.batch_size, &device);
     let pipeline = pipeline.map_err(inside)?.with_windowing(windowing);
     let (mut lines, mut predictions) = (Vec::new(), Vec::new());

@@ -6,17 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use electra::checkpoint::{self, ModelFiles, is_model_file};
 use electra::config::{ElectraConfig, QaHead};
 use electra::dataset::Kind;
 use electra::error::{Error, Result};
 use electra::finetune::{FinetuneOptions, TaskFiles, TrainPlan, start};
+use electra::pretrained::{self, ModelFiles, is_model_file};
 use electra::report::{Run as Report, report_html, report_json};
 use electra::tasks::{Measured, Reading};
 use electra::tokenizer::Tokenizer;
-use electra::train::{
-    EvaluationStats, Exact, FinetuneConfig, Freeze, Progress, StepStats, Trainer, mean,
-};
+use electra::train::{EvaluationStats, FinetuneConfig, Freeze, Progress, StepStats, Trainer, mean};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -220,7 +218,7 @@ impl Args {
     /// Puts what a name brings in the place of what was not given.
     fn take_name(&mut self) -> Result<Option<NamedRun>> {
         let Some(named) = self.name.task() else { return Ok(None) };
-        let config = checkpoint::read_config(&read_model(&self.model)?);
+        let config = pretrained::read_config(&read_model(&self.model)?);
         let config = config.map_err(|e| at(&self.model, e))?;
         let (train, run) = named.open()?;
         self.usual = run.named.settings(&config);
@@ -299,9 +297,9 @@ impl Tag {
 struct Trial {
     tag: Tag,
     /// Of all tasks the mean.
-    score: Exact,
+    score: f64,
     /// The name of a task, of its metric, and the score.
-    tasks: Vec<(String, String, Exact)>,
+    tasks: Vec<(String, String, f64)>,
     /// The step of the evaluation of the weights that are kept.
     kept_at: usize,
     /// Of several tasks in a folder each.
@@ -312,12 +310,11 @@ struct Trial {
 /// What several tasks are compared by.
 const MEAN: &str = "mean_score";
 
-/// What a run has come to, as its checkpoint keeps it. Lines are kept as they were written: the
-/// digits of numbers would not all come back the same.
+/// What a run has come to, as its checkpoint keeps it. Lines are kept as they were written.
 #[derive(Default, Serialize, Deserialize)]
 struct SoFar {
     /// Of the trials that are over.
-    scores: Vec<Exact>,
+    scores: Vec<f64>,
     best: Option<Trial>,
     /// What they said: plans, steps and evaluations.
     lines: Vec<String>,
@@ -369,7 +366,7 @@ impl SoFar {
             self.lines.push(to_line(&line)?);
         }
         self.scores.push(trial.score);
-        if self.best.as_ref().is_none_or(|best| trial.score.0 > best.score.0) {
+        if self.best.as_ref().is_none_or(|best| trial.score > best.score) {
             self.best = Some(trial);
         }
         Ok(())
@@ -411,7 +408,7 @@ pub fn run(mut args: Args) -> Result<()> {
     let mut lines: Vec<Value> = so_far.lines.iter().map(|line| parse(line)).collect();
     lines.push(done.clone());
     setup.add_reports(&mut best, &lines)?;
-    checkpoint::write_folder(&args.output, &best.files)?;
+    pretrained::write_folder(&args.output, &best.files)?;
     setup.checkpoint.remove()?;
     say(format_args!("wrote {}; its report.html holds rows of your data", args.output.display()));
     if let Some(named) = &named {
@@ -426,7 +423,7 @@ fn prepare(args: &Args, checkpoint: Checkpoint) -> Result<Setup<'_>> {
     let files = read_model(&args.model)?;
     let inside = |e| at(&args.model, e);
     let tokenizer = Tokenizer::from_files(&files).map_err(inside)?;
-    let config = checkpoint::read_config(&files).map_err(inside)?;
+    let config = pretrained::read_config(&files).map_err(inside)?;
     args.check_freeze(&config)?;
     Ok(Setup {
         args,
@@ -441,18 +438,17 @@ fn prepare(args: &Args, checkpoint: Checkpoint) -> Result<Setup<'_>> {
 }
 
 /// The result: the best trial's score, and how the scores of several lie.
-fn summary(args: &Args, best: &Trial, scores: &[Exact]) -> Value {
+fn summary(args: &Args, best: &Trial, scores: &[f64]) -> Value {
     let output = args.output.display().to_string();
-    let (metric, score) = (best.metric(), best.score.0);
+    let (metric, score) = (best.metric(), best.score);
     let mut line = json!({"event": "done", "output": output, "metric": metric, metric: score});
     if best.tasks.len() > 1 {
         for (name, metric, score) in &best.tasks {
-            line["tasks"][name] = json!({metric: score.0});
+            line["tasks"][name] = json!({metric: score});
         }
     }
     if scores.len() > 1 {
-        let scores: Vec<f64> = scores.iter().map(|score| score.0).collect();
-        let mut sorted = scores.clone();
+        let mut sorted = scores.to_vec();
         sorted.sort_by(f64::total_cmp);
         let count = sorted.len();
         let mean = sorted.iter().sum::<f64>() / count as f64;
@@ -509,10 +505,10 @@ impl Setup<'_> {
         }
         files.insert(several::LOG.into(), so_far.metrics.concat().into_bytes());
         let scored = self.tasks.iter().zip(verdicts);
-        let scored = scored.map(|(t, v)| (t.name.clone(), v.metric.clone(), Exact(v.score)));
+        let scored = scored.map(|(t, v)| (t.name.clone(), v.metric.clone(), v.score));
         Ok(Trial {
             tag,
-            score: Exact(mean(verdicts)),
+            score: mean(verdicts),
             tasks: scored.collect(),
             kept_at: trainer.kept_at().expect("a run ends with an evaluation"),
             files,
@@ -569,7 +565,7 @@ impl Setup<'_> {
             };
             if let (Some(done), true) = (lines.last_mut(), self.tasks.len() > 1) {
                 let (_, metric, score) = &best.tasks[number];
-                *done = best.tag.mark(json!({"event": "done", "metric": metric, metric: score.0}));
+                *done = best.tag.mark(json!({"event": "done", "metric": metric, metric: score}));
             }
             let report = self.report(task, lines, best.tag.seed);
             let folder = self.prefix(task, "/");

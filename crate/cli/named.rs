@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
-use electra::checkpoint::{self, Loaded, ModelFiles};
 use electra::config::ElectraConfig;
 use electra::dataset::glue::{self, Split};
 use electra::dataset::{Kind, LabelledFile, read_tagging};
@@ -13,6 +12,7 @@ use electra::files::write_folder;
 use electra::finetune::Source;
 use electra::heads::class_names;
 use electra::metrics::is_entity_scheme;
+use electra::pretrained::{self, Loaded, ModelFiles};
 use electra::query::{Outputs, Pipeline};
 use electra::tasks::{Examples, Known, Metric, Reading};
 use electra::tokenizer::Tokenizer;
@@ -464,7 +464,7 @@ impl NamedRun {
         done: &mut Value,
     ) -> Result<()> {
         let NamedRun { named, reading, eval, tests } = self;
-        let Loaded { model, config, .. } = checkpoint::load(&read_model(folder)?, device)?;
+        let Loaded { model, config, .. } = pretrained::load(&read_model(folder)?, device)?;
         let known = named.known(&config)?;
         let pipeline = Pipeline::new(model, config, tokenizer, settings.batch_size, device)?
             .with_windowing(settings.windowing());

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use electra::checkpoint;
 use electra::error::{Error, Result};
 use electra::finetune::check_vocabulary;
+use electra::pretrained;
 use electra::query::{Details, Input, Pipeline, Query};
 use electra::tokenizer::Tokenizer;
 
@@ -55,13 +55,13 @@ pub fn run(args: Args) -> Result<()> {
     let files = read_model(&args.model)?;
     let inside = |e| at(&args.model, e);
     let tokenizer = Tokenizer::from_files(&files).map_err(inside)?;
-    let config = checkpoint::read_config(&files).map_err(inside)?;
+    let config = pretrained::read_config(&files).map_err(inside)?;
     check_vocabulary(&tokenizer, &config).map_err(inside)?;
     // So many go through the network between two reads: with few, long and short ones share batches.
     let most = args.batch_size * 8;
     let lines = Lines::open(args.input.as_deref(), most)?;
     let device = args.device.open()?.device;
-    let model = checkpoint::load(&files, &device).map_err(inside)?.model;
+    let model = pretrained::load(&files, &device).map_err(inside)?.model;
     drop(files);
     let pipeline = Pipeline::new(model, config, &tokenizer, args.batch_size, &device);
     let pipeline = pipeline.map_err(inside)?;

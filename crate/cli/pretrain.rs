@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use electra::checkpoint;
 use electra::corpus::Corpus;
 use electra::corpus::prepare::{PrepareOptions, prepare_text};
 use electra::distributed::World;
@@ -21,6 +20,7 @@ use electra::pretrain::events::EventFile;
 use electra::pretrain::network::Pretraining;
 use electra::pretrain::run::{LoggedStep, PretrainRun, lines_until};
 use electra::pretrain::state::{Checkpoint, checkpoints, no_checkpoint, set_aside, tidy};
+use electra::pretrained;
 use electra::tokenizer::Tokenizer;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -329,7 +329,7 @@ fn reopen_corpus(args: &Args) -> Result<Corpus> {
     Corpus::open(&folder)
 }
 
-type Tensors = BTreeMap<String, checkpoint::HostTensor>;
+type Tensors = BTreeMap<String, pretrained::HostTensor>;
 
 /// A folder of --init-from.
 struct Init {
@@ -345,7 +345,7 @@ fn read_init(folders: &[PathBuf]) -> Result<Vec<Init>> {
     }
     let read = |path: &PathBuf| {
         let files = read_model(path)?;
-        let tensors = checkpoint::read_tensors(&files).map_err(|e| at(path, e))?;
+        let tensors = pretrained::read_tensors(&files).map_err(|e| at(path, e))?;
         let tokenizer = Tokenizer::from_files(&files).map_err(|e| {
             let problem = format!("its words cannot be compared with the text's ({})", e.problem);
             Error::new(format!("--init-from, {}", path.display()), problem)
@@ -597,11 +597,11 @@ impl Driver<'_> {
             return Ok(());
         }
         let network = self.run.network();
-        let tensors = pollster::block_on(checkpoint::tensors(&network))?;
+        let tensors = pollster::block_on(pretrained::tensors(&network))?;
         let mut written = Vec::new();
         for (name, files) in self.run.export(&tensors)? {
             let path = self.args.output.join(name);
-            checkpoint::write_folder(&path, &files)?;
+            pretrained::write_folder(&path, &files)?;
             say(format_args!("wrote {}", path.display()));
             written.push(path);
         }

@@ -9,9 +9,9 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use electra::checkpoint::ModelFiles;
 use electra::error::{Error, Result};
 use electra::files::{NewFile, partial, unwritable};
+use electra::pretrained::ModelFiles;
 use zip::write::SimpleFileOptions;
 
 const RUN: &str = "run.json";

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use electra::checkpoint;
 use electra::corpus::input::{ReadOptions, find_inputs};
 use electra::corpus::vocabulary::{VocabularyOptions, train_vocabulary};
 use electra::error::{Error, Result};
+use electra::pretrained;
 use electra::tokenizer::Tokenizer;
 use serde_json::json;
 
@@ -74,7 +74,7 @@ pub fn run(args: Args) -> Result<()> {
     if tokenizer.vocab_size() != vocabulary.size {
         return Err(Error::new("vocabulary", "was not read back as it was written"));
     }
-    checkpoint::write_folder(&args.output, &tokenizer.to_files()?)?;
+    pretrained::write_folder(&args.output, &tokenizer.to_files()?)?;
     if vocabulary.size < args.size {
         say(format_args!("the text supports {} tokens, fewer than asked", vocabulary.size));
     }

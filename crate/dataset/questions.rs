@@ -23,7 +23,7 @@ pub struct Answer {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Question {
-    /// 1-based: the how-manieth question of SQuAD JSON, else the line or place in the file.
+    /// 1-based: the place of the question in SQuAD JSON, else the line or place in the file.
     pub row: usize,
     /// The row where the file has none.
     pub id: String,

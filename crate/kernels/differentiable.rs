@@ -37,14 +37,12 @@ pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 /// The operations on a backend. The bodies here are the plain forms; on a GPU they are fused.
-#[backend_extension(Cube, Flex, Autodiff, Fusion)]
+#[backend_extension(Cube, Flex, Autodiff)]
 pub trait DifferentiableOps: Backend {
-    #[fusion(default)]
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         Self::float_mul(x.clone(), normal_cdf::<Self>(x))
     }
 
-    #[fusion(default)]
     fn exact_gelu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         let square = Self::float_mul(x.clone(), x.clone());
         let density = Self::float_exp(Self::float_mul_scalar(square, (-0.5).into()));
@@ -53,7 +51,6 @@ pub trait DifferentiableOps: Backend {
         Self::float_mul(grad, Self::float_add(normal_cdf::<Self>(x), slope))
     }
 
-    #[fusion(default)]
     fn row_norm(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -65,7 +62,6 @@ pub trait DifferentiableOps: Backend {
 
     /// The gradients of x, gamma and beta. With `n` the normalised x and `g` the gradient times
     /// gamma, that of x is `(g - mean(g) - n mean(g n)) / sqrt(var + epsilon)`.
-    #[fusion(default)]
     fn row_norm_backward(
         x: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -97,14 +93,12 @@ pub trait DifferentiableOps: Backend {
         (Self::float_mul(inner, scale), grad_gamma, grad_beta)
     }
 
-    #[fusion(default)]
     fn row_softmax(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let last = x.shape().num_dims() - 1;
         Self::softmax(x, last)
     }
 
     /// `y (g - Σ g y)`, with y the softmax.
-    #[fusion(default)]
     fn row_softmax_backward(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         let last = y.shape().num_dims() - 1;
         let sum = Self::float_sum_dim(Self::float_mul(grad.clone(), y.clone()), last);

@@ -51,9 +51,8 @@ pub fn dropout<const D: usize>(x: Tensor<D>, mask: Option<Drop>) -> Tensor<D> {
     }
 }
 
-#[backend_extension(Cube, Flex, Autodiff, Fusion)]
+#[backend_extension(Cube, Flex, Autodiff)]
 pub trait DropoutOps: Backend {
-    #[fusion(dtype = x, shape = x)]
     fn drop_out(x: FloatTensor<Self>, drop: Drop) -> FloatTensor<Self>;
 }
 

@@ -18,9 +18,8 @@ pub fn add_gumbel(logits: Tensor<2>, seed: u32, first_row: u32) -> Tensor<2> {
     Tensor::from_dispatch(Dispatch::add_gumbel(logits.into_dispatch(), seed, first_row))
 }
 
-#[backend_extension(Cube, Flex, Fusion)]
+#[backend_extension(Cube, Flex)]
 pub trait NoiseOps: Backend {
-    #[fusion(dtype = logits, shape = logits)]
     fn add_gumbel(logits: FloatTensor<Self>, seed: u32, first_row: u32) -> FloatTensor<Self>;
 }
 

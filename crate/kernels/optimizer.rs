@@ -53,9 +53,8 @@ pub fn sum_of_squares(tensors: Vec<Tensor<1>>, device: &Device) -> Tensor<1> {
     Tensor::<1>::from_dispatch(sums).sum()
 }
 
-#[backend_extension(Cube, Flex, Fusion)]
+#[backend_extension(Cube, Flex)]
 pub trait OptimizerOps: Backend {
-    #[fusion(meta = |weight, _grad, first, second, _clip, _factors| (weight.clone(), first.clone(), second.clone()))]
     fn adam(
         weight: FloatTensor<Self>,
         grad: FloatTensor<Self>,
@@ -66,7 +65,6 @@ pub trait OptimizerOps: Backend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// Adds the squares of the first `used` tensors to partial sums, `[PARTIAL_SUMS]`.
-    #[fusion(dtype = sums, shape = sums)]
     fn add_squares(
         sums: FloatTensor<Self>,
         a: FloatTensor<Self>,

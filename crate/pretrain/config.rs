@@ -4,10 +4,10 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::checkpoint::Init;
 use crate::config::{Activation, DiscriminatorObjective, ElectraConfig};
 use crate::error::{Error, Result, listed, nearest};
 use crate::optim::{OptimizerConfig, Schedule};
+use crate::pretrained::Init;
 
 /// What is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

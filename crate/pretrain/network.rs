@@ -8,11 +8,11 @@ use safetensors::Dtype;
 
 use super::config::{Objective, PretrainConfig};
 use super::variants::{self, Delta};
-use crate::checkpoint::{self, Fresh, HostTensor, ModelFiles};
 use crate::error::Result;
 use crate::heads::{Architecture, DiscriminatorHead, GeneratorHead};
 use crate::kernels::DropoutMasks;
 use crate::model::{Dropout, ElectraModel, Embeddings, Encoder, Inputs, additive_mask};
+use crate::pretrained::{self, Fresh, HostTensor, ModelFiles};
 
 /// Everything that pre-training trains.
 #[derive(Module, Debug)]
@@ -56,7 +56,7 @@ impl Pretraining {
 
     /// With weights drawn from `seed` as google-research/electra draws them.
     pub fn fresh(config: &PretrainConfig, vocab_size: usize, device: &Device) -> Self {
-        checkpoint::draw_all(Self::new(config, vocab_size, device), fresh(config, |_| true))
+        pretrained::draw_all(Self::new(config, vocab_size, device), fresh(config, |_| true))
     }
 
     /// With exactly these weights, by their names; `file` is where they come from.
@@ -70,7 +70,7 @@ impl Pretraining {
         tensors: BTreeMap<String, HostTensor>,
         device: &Device,
     ) -> Result<Self> {
-        checkpoint::fill_from(Self::new(config, vocab_size, device), file, tensors, None)
+        pretrained::fill_from(Self::new(config, vocab_size, device), file, tensors, None)
     }
 
     /// With the weights of a discriminator, or of a masked language model in its place, and perhaps
@@ -107,7 +107,7 @@ impl Pretraining {
             false => |name| !name.starts_with("electra.") && !name.starts_with("generator."),
         };
         let fresh = Some(fresh(config, allowed));
-        Ok((checkpoint::fill_from(network, "--init-from", tensors, fresh)?, notes))
+        Ok((pretrained::fill_from(network, "--init-from", tensors, fresh)?, notes))
     }
 
     /// What the main network takes of a folder: its body, and the head that it has a place for. Of
@@ -217,13 +217,13 @@ pub fn export(
     if config.objective != Objective::Mlm {
         let sizes = config.discriminator(vocab_size, pad_token_id);
         let tensors = discriminator_tensors(tensors);
-        let files = checkpoint::model_files(&tensors, &sizes, Architecture::PreTraining, dtype)?;
+        let files = pretrained::model_files(&tensors, &sizes, Architecture::PreTraining, dtype)?;
         folders.push(("discriminator", files));
     }
     if !config.uniform_generator && !config.two_towers() {
         let sizes = config.generator(vocab_size, pad_token_id);
         let tensors = generator_tensors(tensors);
-        let files = checkpoint::model_files(&tensors, &sizes, Architecture::MaskedLm, dtype)?;
+        let files = pretrained::model_files(&tensors, &sizes, Architecture::MaskedLm, dtype)?;
         folders.push(("generator", files));
     }
     Ok(folders)

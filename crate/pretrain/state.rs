@@ -16,11 +16,11 @@ use serde_json::json;
 use super::config::PretrainConfig;
 use super::network::{Pretraining, export};
 use super::run::{Counters, PretrainRun};
-use crate::checkpoint::{self, Dtype, HostTensor, ModelFiles};
 use crate::corpus::Corpus;
 use crate::distributed::World;
 use crate::error::{Error, Result};
 use crate::files::{name_of_partial, write_folder};
+use crate::pretrained::{self, Dtype, HostTensor, ModelFiles};
 
 const TENSORS: &str = "training.safetensors";
 const STATE: &str = "state.json";
@@ -62,7 +62,7 @@ impl Checkpoint {
         let mut moments = [GradientsParams::new(), GradientsParams::new()];
         if state.counters.step > 0 {
             let held =
-                |prefix, part| checkpoint::held_from(&network, &file, prefix, part, device, false);
+                |prefix, part| pretrained::held_from(&network, &file, prefix, part, device, false);
             moments = [held("first.", first)?, held("second.", second)?];
         }
         Ok(Checkpoint { path: path.to_path_buf(), state, network, moments })
@@ -99,12 +99,12 @@ impl PretrainRun {
     pub async fn save(&mut self, folder: &Path) -> Result<PathBuf> {
         self.read().await?;
         let path = folder.join(format!("step-{}", self.counters.step));
-        let mut tensors = checkpoint::tensors(self.training_network()).await?;
+        let mut tensors = pretrained::tensors(self.training_network()).await?;
         let folders = self.export(&tensors)?;
         for (prefix, moments) in
             [("first.", &self.optimizer.first), ("second.", &self.optimizer.second)]
         {
-            let held = checkpoint::tensors_of(self.training_network(), moments).await?;
+            let held = pretrained::tensors_of(self.training_network(), moments).await?;
             tensors
                 .extend(held.into_iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
         }
@@ -116,7 +116,7 @@ impl PretrainRun {
         };
         let state = serde_json::to_vec_pretty(&state).expect("plain data");
         let mut files = ModelFiles::from([
-            (TENSORS.to_string(), checkpoint::to_safetensors(&tensors, Dtype::F32)),
+            (TENSORS.to_string(), pretrained::to_safetensors(&tensors, Dtype::F32)),
             (STATE.to_string(), state),
         ]);
         for (folder, own) in folders {
@@ -195,7 +195,7 @@ fn read_parts(path: &Path, file: &str) -> Result<[BTreeMap<String, HostTensor>; 
     let bytes = fs::read(path.join(TENSORS))
         .map_err(|e| Error::new(file, format!("cannot be read ({e})")))?;
     let mut parts = [const { BTreeMap::new() }; 3];
-    for (name, tensor) in checkpoint::from_safetensors(file, &bytes)? {
+    for (name, tensor) in pretrained::from_safetensors(file, &bytes)? {
         let (part, name) = match name.split_once('.') {
             Some(("first", name)) => (1, name),
             Some(("second", name)) => (2, name),

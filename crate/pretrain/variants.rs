@@ -18,10 +18,10 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::{MaskedBatch, Totals};
 use super::softmax::{Generated, Sampling, TiedSoftmax, block_rows};
-use crate::checkpoint::HostTensor;
 use crate::config::ElectraConfig;
 use crate::kernels::DropoutMasks;
 use crate::model::{Embeddings, Encoder, Inputs, additive_mask};
+use crate::pretrained::HostTensor;
 
 // ---------------------------------------------------------------------------------------------
 // No generator

@@ -12,11 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::FinetuneConfig;
-use super::trainer::{Best, Job, Network, StepLoss, Trainer, Verdict};
+use super::trainer::{BestScore, Job, Network, StepLoss, Trainer, Verdict};
 use crate::batch::{Features, Target};
-use crate::checkpoint::{self, Dtype, HostTensor};
 use crate::dataset::{Question, TextTarget};
 use crate::error::{Error, Result};
+use crate::pretrained::{self, Dtype, HostTensor};
 use crate::seed::Fnv;
 use crate::tasks::Examples;
 
@@ -25,27 +25,10 @@ const STATE: &str = "the saved run";
 const KEY: &str = "electra-finetune";
 /// Goes up where an older state can no longer be read, or where a [`Fingerprint`] is another one for
 /// the same data.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const REMEDY: &str = "Start the run anew.";
 
 type Tensors = BTreeMap<String, HostTensor>;
-
-/// A number whose bits are kept: the digits of JSON may be read as its neighbour.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(from = "u64", into = "u64")]
-pub struct Exact(pub f64);
-
-impl From<u64> for Exact {
-    fn from(bits: u64) -> Self {
-        Exact(f64::from_bits(bits))
-    }
-}
-
-impl From<Exact> for u64 {
-    fn from(number: Exact) -> Self {
-        number.0.to_bits()
-    }
-}
 
 /// The header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -59,27 +42,11 @@ struct State {
     /// Where the run ends.
     steps: usize,
     evaluated_at: Option<usize>,
-    round: Vec<VerdictState>,
-    last: Vec<VerdictState>,
-    best: Option<BestState>,
-    /// Losses that were read back and not told yet.
-    untold: Vec<(usize, Exact, Exact)>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct VerdictState {
-    metric: String,
-    score: Exact,
-    is_collapsed: bool,
-    no_answer_threshold: Option<Exact>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct BestState {
-    at: usize,
-    score: Exact,
-    verdicts: Vec<VerdictState>,
-    since: usize,
+    round: Vec<Verdict>,
+    last: Vec<Verdict>,
+    best: Option<BestScore>,
+    /// Losses that were read back and not reported yet.
+    unreported: Vec<StepLoss>,
 }
 
 /// What tells a task from any other: a state goes with no other. Hashes of values as JSON has them,
@@ -156,36 +123,6 @@ fn example_hash(examples: &Examples) -> Fnv {
     }
 }
 
-impl From<&Verdict> for VerdictState {
-    fn from(verdict: &Verdict) -> Self {
-        VerdictState {
-            metric: verdict.metric.clone(),
-            score: Exact(verdict.score),
-            is_collapsed: verdict.is_collapsed,
-            no_answer_threshold: verdict.no_answer_threshold.map(Exact),
-        }
-    }
-}
-
-impl From<VerdictState> for Verdict {
-    fn from(state: VerdictState) -> Self {
-        Verdict {
-            metric: state.metric,
-            score: state.score.0,
-            is_collapsed: state.is_collapsed,
-            no_answer_threshold: state.no_answer_threshold.map(|threshold| threshold.0),
-        }
-    }
-}
-
-fn states(verdicts: &[Verdict]) -> Vec<VerdictState> {
-    verdicts.iter().map(VerdictState::from).collect()
-}
-
-fn verdicts(states: Vec<VerdictState>) -> Vec<Verdict> {
-    states.into_iter().map(Verdict::from).collect()
-}
-
 impl Trainer {
     /// The run as it stands between two calls of [`Trainer::advance`]; it goes on as if nothing
     /// had been.
@@ -195,11 +132,11 @@ impl Trainer {
     pub async fn save(&mut self) -> Result<Vec<u8>> {
         self.read().await?;
         let network = self.training_network();
-        let mut tensors = checkpoint::tensors(network).await?;
-        let first = checkpoint::tensors_of(network, &self.optimizer.first).await?;
-        let second = checkpoint::tensors_of(network, &self.optimizer.second).await?;
-        let best = match self.best.as_ref().and_then(|best| best.network.as_ref()) {
-            Some(network) => checkpoint::tensors(network).await?,
+        let mut tensors = pretrained::tensors(network).await?;
+        let first = pretrained::tensors_of(network, &self.optimizer.first).await?;
+        let second = pretrained::tensors_of(network, &self.optimizer.second).await?;
+        let best = match &self.best_network {
+            Some(network) => pretrained::tensors(network).await?,
             None => Tensors::new(),
         };
         for (prefix, part) in ["first.", "second.", "best."].into_iter().zip([first, second, best])
@@ -209,7 +146,7 @@ impl Trainer {
         let header = serde_json::to_string(&self.state()).expect("plain data");
         let sum = checksum(&header, &tensors);
         let word = format!("{sum:016x}{header}");
-        Ok(checkpoint::to_safetensors_with(&tensors, Dtype::F32, KEY, &word))
+        Ok(pretrained::to_safetensors_with(&tensors, Dtype::F32, KEY, &word))
     }
 
     /// Goes on from a state that [`Trainer::save`] of the same run gave: the same settings, data
@@ -225,42 +162,25 @@ impl Trainer {
         }
         let network = self.filled(weights)?;
         let held = |prefix, part| {
-            checkpoint::held_from(&network, STATE, prefix, part, &self.device, true)
+            pretrained::held_from(&network, STATE, prefix, part, &self.device, true)
                 .map_err(|e| e.fix(REMEDY))
         };
         let (first, second) = (held("first.", first)?, held("second.", second)?);
-        let best = match state.best {
-            Some(BestState { at, score, verdicts: states, since }) => {
-                let network = if self.config.keep_best { Some(self.filled(best)?) } else { None };
-                Some(Best { at, score: score.0, verdicts: verdicts(states), since, network })
-            }
-            None => None,
-        };
+        let keeps = state.best.is_some() && self.config.keep_best;
+        let best_network = if keeps { Some(self.filled(best)?) } else { None };
         self.network = Some(network.into_training(self.config.freeze));
         (self.optimizer.first, self.optimizer.second) = (first, second);
         (self.micro_step, self.optimizer.step, self.steps) =
             (state.micro_step, state.step, state.steps);
         (self.evaluated_at, self.scoring) = (state.evaluated_at, None);
-        (self.round, self.last, self.best) = (verdicts(state.round), verdicts(state.last), best);
+        (self.round, self.last) = (state.round, state.last);
+        (self.best, self.best_network) = (state.best, best_network);
         self.forget_unread();
-        let loss = |(step, loss, norm): (usize, Exact, Exact)| StepLoss {
-            step,
-            loss: loss.0 as f32,
-            grad_norm: norm.0 as f32,
-        };
-        self.untold = state.untold.into_iter().map(loss).collect();
+        self.unreported = state.unreported;
         Ok(())
     }
 
     fn state(&mut self) -> State {
-        let exact = |x: f32| Exact(f64::from(x));
-        let best = self.best.as_ref().map(|best| BestState {
-            at: best.at,
-            score: Exact(best.score),
-            verdicts: states(&best.verdicts),
-            since: best.since,
-        });
-        let untold = self.untold.iter().map(|l| (l.step, exact(l.loss), exact(l.grad_norm)));
         State {
             version: VERSION,
             settings: self.config.clone(),
@@ -268,10 +188,10 @@ impl Trainer {
             step: self.optimizer.step,
             steps: self.steps,
             evaluated_at: self.evaluated_at,
-            round: states(&self.round),
-            last: states(&self.last),
-            best,
-            untold: untold.collect(),
+            round: self.round.clone(),
+            last: self.last.clone(),
+            best: self.best.clone(),
+            unreported: self.unreported.clone(),
             tasks: self.fingerprints().to_vec(),
         }
     }
@@ -289,10 +209,7 @@ impl Trainer {
             Err(Error::new(format!("{STATE}, {what}"), problem)
                 .fix("Give what the run was started with, or start a new run."))
         };
-        // Read back from its digits, a number may be its neighbour.
-        let digits = serde_json::to_string(&self.config).expect("plain data");
-        let ours: FinetuneConfig = serde_json::from_str(&digits).expect("it was written so");
-        let (theirs, ours) = (json!(state.settings), json!(ours));
+        let (theirs, ours) = (json!(state.settings), json!(self.config));
         for (key, value) in ours.as_object().expect("settings have names") {
             let saved = &theirs[key];
             if saved != value {
@@ -316,7 +233,7 @@ impl Trainer {
     /// Can a run of these settings be there?
     fn is_possible(&self, state: &State) -> bool {
         let tasks = self.jobs.len();
-        let whole = |verdicts: &[VerdictState]| verdicts.len() == tasks;
+        let whole = |verdicts: &[Verdict]| verdicts.len() == tasks;
         let total = self.optimizer.config.total_steps;
         state.step <= state.steps
             && state.steps <= total
@@ -331,13 +248,13 @@ impl Trainer {
     /// This network with other weights, on the plain device.
     fn filled(&self, weights: Tensors) -> Result<Network> {
         let network = self.plain_network();
-        checkpoint::fill_from(network, STATE, weights, None).map_err(|e| e.fix(REMEDY))
+        pretrained::fill_from(network, STATE, weights, None).map_err(|e| e.fix(REMEDY))
     }
 }
 
 /// The header and the four groups of tensors.
 fn read(bytes: &[u8]) -> Result<(State, [Tensors; 4])> {
-    let word = checkpoint::header_word(bytes, KEY);
+    let word = pretrained::header_word(bytes, KEY);
     let word = word.ok_or_else(|| damaged("it is damaged, or is none"))?;
     let (sum, header) = word.split_at_checked(16).ok_or_else(|| damaged("its header is cut"))?;
     let version = serde_json::from_str::<Value>(header).map_err(|e| damaged(&e.to_string()))?;
@@ -346,7 +263,7 @@ fn read(bytes: &[u8]) -> Result<(State, [Tensors; 4])> {
         return Err(Error::new(STATE, problem)
             .fix("Go on with the version of electra that wrote it, or start the run anew."));
     }
-    let tensors = checkpoint::from_safetensors(STATE, bytes).map_err(|e| e.fix(REMEDY))?;
+    let tensors = pretrained::from_safetensors(STATE, bytes).map_err(|e| e.fix(REMEDY))?;
     let tensors: Tensors = tensors.into_iter().collect();
     // Under a fuzzer every state would end here.
     if !cfg!(fuzzing) && format!("{:016x}", checksum(header, &tensors)) != sum {

@@ -11,7 +11,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 use crate::batch::{Features, collate};
-use crate::checkpoint::{self, HostTensor, ModelFiles};
 use crate::config::ElectraConfig;
 use crate::dataset::Kind;
 use crate::finetune::{FinetuneOptions, Source, TaskFiles, start};
@@ -19,6 +18,7 @@ use crate::gradients::{self, examples_at_once};
 use crate::heads::{Architecture, Electra};
 use crate::kernels::DropoutMasks;
 use crate::optim::Optimizer;
+use crate::pretrained::{self, HostTensor, ModelFiles};
 use crate::seed::stream;
 use crate::tasks;
 use crate::tokenizer::Tokenizer;
@@ -82,9 +82,9 @@ fn model(dropout: f64) -> ModelFiles {
         initializer_range: 0.1,
         ..ElectraConfig::default()
     };
-    let network = checkpoint::fresh(&config, Architecture::PreTraining, 5, &Device::flex());
+    let network = pretrained::fresh(&config, Architecture::PreTraining, 5, &Device::flex());
     let mut files =
-        block_on(checkpoint::save(&network, &config, Architecture::PreTraining)).unwrap();
+        block_on(pretrained::save(&network, &config, Architecture::PreTraining)).unwrap();
     files.insert("vocab.txt".into(), vocab.join("\n").into_bytes());
     files
 }
@@ -165,7 +165,7 @@ fn told(lines: &[String]) -> Vec<&String> {
 fn weights(trainer: &Trainer) -> Vec<BTreeMap<String, HostTensor>> {
     let tasks = 0..trainer.jobs.len();
     let models = tasks.flat_map(|job| [trainer.result(job).0, trainer.current(job).0]);
-    models.map(|model| block_on(checkpoint::tensors(&model)).unwrap()).collect()
+    models.map(|model| block_on(pretrained::tensors(&model)).unwrap()).collect()
 }
 
 /// Stops after so many calls, once `save` alone and once with a trainer that is made anew.
@@ -424,7 +424,7 @@ fn one_task_alone_is_the_plain_loop() {
         }
     }
     assert_eq!(found, losses);
-    let weights = |model: Electra| block_on(checkpoint::tensors(&model)).unwrap();
+    let weights = |model: Electra| block_on(pretrained::tensors(&model)).unwrap();
     assert!(weights(trainer.current(0).0) == weights(model.valid()));
 }
 
@@ -456,7 +456,7 @@ fn a_step_moves_the_heads_of_its_tasks_only() {
     let mut trainer = plan.trainer();
     let heads = |trainer: &Trainer| {
         let of = |job, name: &str| {
-            block_on(checkpoint::tensors(&trainer.current(job).0)).unwrap()[name].clone()
+            block_on(pretrained::tensors(&trainer.current(job).0)).unwrap()[name].clone()
         };
         [of(0, "classifier.out_proj.weight"), of(1, "classifier.weight")]
     };

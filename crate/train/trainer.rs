@@ -3,13 +3,12 @@
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::order::{self, Rows};
 use super::state::Fingerprint;
 use super::{FinetuneConfig, Freeze};
 use crate::batch::{Batch, Features, Width, collate};
-use crate::checkpoint::{self, ModelFiles, Place};
 use crate::config::ElectraConfig;
 use crate::device::is_cpu;
 use crate::error::{Error, Result};
@@ -19,6 +18,7 @@ use crate::kernels::DropoutMasks;
 use crate::model::ElectraModel;
 use crate::optim::Optimizer;
 use crate::predict::Scorer;
+use crate::pretrained::{self, ModelFiles, Place};
 use crate::seed::stream;
 use crate::tasks::{self, Encoded, Examples, Measured, architecture};
 
@@ -51,7 +51,7 @@ pub struct StepStats {
     pub losses: Vec<StepLoss>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepLoss {
     pub step: usize,
     pub loss: f32,
@@ -73,7 +73,7 @@ pub struct EvaluationStats {
 }
 
 /// What an evaluation comes to.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verdict {
     /// The name of the score.
     pub metric: String,
@@ -167,22 +167,24 @@ pub struct Trainer {
     order: (usize, Vec<Rows>),
     /// Loss and gradient norm of updates that were not read back yet, `[2]` each.
     unread: Vec<(usize, Tensor<1>)>,
-    /// What was read back and not told yet.
-    pub(super) untold: Vec<StepLoss>,
+    /// What was read back and not reported yet.
+    pub(super) unreported: Vec<StepLoss>,
     pub(super) scoring: Option<Scorer>,
     pub(super) evaluated_at: Option<usize>,
     /// The tasks of the evaluation under way that are done.
     pub(super) round: Vec<Verdict>,
     /// The last whole evaluation, task by task; empty before the first.
     pub(super) last: Vec<Verdict>,
-    pub(super) best: Option<Best>,
+    pub(super) best: Option<BestScore>,
+    /// The network of the best evaluation, on the plain device, where it is to be kept.
+    pub(super) best_network: Option<Network>,
     /// Of the data, once somebody has asked.
     pub(super) fingerprints: Option<Vec<Fingerprint>>,
 }
 
 /// The best evaluation so far.
-#[derive(Debug)]
-pub(super) struct Best {
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct BestScore {
     /// Its step.
     pub at: usize,
     /// The mean over the tasks.
@@ -190,8 +192,6 @@ pub(super) struct Best {
     pub verdicts: Vec<Verdict>,
     /// Evaluations since then.
     pub since: usize,
-    /// On the plain device, where it is to be kept.
-    pub network: Option<Network>,
 }
 
 impl Trainer {
@@ -221,12 +221,13 @@ impl Trainer {
             steps,
             order: (usize::MAX, Vec::new()),
             unread: Vec::new(),
-            untold: Vec::new(),
+            unreported: Vec::new(),
             scoring: None,
             evaluated_at: None,
             round: Vec::new(),
             last: Vec::new(),
             best: None,
+            best_network: None,
             fingerprints: None,
             config,
         })
@@ -240,7 +241,7 @@ impl Trainer {
     /// What a task exports: its model, the best one where that is to be kept, else as it stands,
     /// and its config.
     pub fn result(&self, job: usize) -> (Electra, ElectraConfig) {
-        match self.best.as_ref().and_then(|best| best.network.as_ref()) {
+        match &self.best_network {
             Some(network) => (network.of_task(job), self.config_of(job, self.verdicts())),
             None => self.current(job),
         }
@@ -252,7 +253,7 @@ impl Trainer {
     /// The device failed.
     pub async fn export(&self, job: usize) -> Result<ModelFiles> {
         let (model, config) = self.result(job);
-        checkpoint::save(&model, &config, architecture(self.jobs[job].eval.kind())).await
+        pretrained::save(&model, &config, architecture(self.jobs[job].eval.kind())).await
     }
 
     fn config_of(&self, job: usize, verdicts: &[Verdict]) -> ElectraConfig {
@@ -376,10 +377,9 @@ impl Trainer {
         match &mut self.best {
             Some(best) if score <= best.score => best.since += 1,
             _ => {
-                let network = self.config.keep_best.then(|| self.plain_network());
-                let verdicts = self.last.clone();
-                let at = self.optimizer.step;
-                self.best = Some(Best { at, score, verdicts, since: 0, network });
+                self.best_network = self.config.keep_best.then(|| self.plain_network());
+                let (at, verdicts) = (self.optimizer.step, self.last.clone());
+                self.best = Some(BestScore { at, score, verdicts, since: 0 });
             }
         }
         let since = self.best.as_ref().map_or(0, |best| best.since);
@@ -405,8 +405,8 @@ impl Trainer {
         if step.is_multiple_of(self.config.read_every) || step == self.steps {
             self.read().await?;
         }
-        let told = self.unread.is_empty();
-        let losses = if told { std::mem::take(&mut self.untold) } else { Vec::new() };
+        let read = self.unread.is_empty();
+        let losses = if read { std::mem::take(&mut self.unreported) } else { Vec::new() };
         Ok(Progress::Step(StepStats {
             step,
             steps: self.steps,
@@ -498,7 +498,7 @@ impl Trainer {
                 .fix("Lower the learning rate, or choose the CPU if this comes at once."));
         }
         self.unread.clear();
-        self.untold.extend(losses);
+        self.unreported.extend(losses);
         Ok(())
     }
 }

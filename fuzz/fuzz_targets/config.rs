@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use electra::checkpoint::{ModelFiles, load};
+use electra::pretrained::{ModelFiles, load};
 use electra::config::ElectraConfig;
 use electra::device::cpu;
 use electra_fuzz::model;

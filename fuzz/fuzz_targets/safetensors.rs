@@ -3,7 +3,7 @@
 
 use std::sync::OnceLock;
 
-use electra::checkpoint::{ModelFiles, load, read_tensors};
+use electra::pretrained::{ModelFiles, load, read_tensors};
 use electra::device::cpu;
 use electra_fuzz::{edited, model};
 

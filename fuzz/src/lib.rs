@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use electra::checkpoint::{ModelFiles, fresh, save};
+use electra::pretrained::{ModelFiles, fresh, save};
 use electra::config::ElectraConfig;
 use electra::dataset::{Kind, LabelledFile};
 use electra::device::cpu;

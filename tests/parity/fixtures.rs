@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use electra::checkpoint::HostTensor;
 use electra::model::Inputs;
+use electra::pretrained::HostTensor;
 use safetensors::{Dtype, SafeTensors};
 
 pub type Tensors = BTreeMap<String, HostTensor>;

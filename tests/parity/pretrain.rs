@@ -5,7 +5,6 @@ use std::path::Path;
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use electra::checkpoint::{self, HostTensor};
 use electra::heads::Architecture;
 use electra::kernels::DropoutMasks;
 use electra::optim::Optimizer;
@@ -14,6 +13,7 @@ use electra::pretrain::config::{Objective, PretrainConfig};
 use electra::pretrain::network::{Pretraining, export};
 use electra::pretrain::objective::{Pass, pass};
 use electra::pretrain::softmax::Noise;
+use electra::pretrained::{self, HostTensor};
 use serde_json::{Map, Value, json};
 
 use super::fixtures::{Fixture, Integers, Tensors, Tolerance, compare, folders, host, report};
@@ -60,11 +60,11 @@ fn exported_folders_give_the_logits_of_the_trained_network() {
         let network = network(folder, &config, vocab_size, &device);
         let fixture = Fixture::read(&folder.join("steps.safetensors")).nth(0);
         let inputs = fixture.inputs(&device);
-        let tensors = pollster::block_on(checkpoint::tensors(&network)).unwrap();
-        let exported = export(&tensors, &config, vocab_size, 0, checkpoint::Dtype::F32).unwrap();
+        let tensors = pollster::block_on(pretrained::tensors(&network)).unwrap();
+        let exported = export(&tensors, &config, vocab_size, 0, pretrained::Dtype::F32).unwrap();
         assert_eq!(exported.len(), 2);
         for (name, files) in exported {
-            let loaded = checkpoint::load(&files, &device).unwrap();
+            let loaded = pretrained::load(&files, &device).unwrap();
             let (ours, theirs) = match loaded.architecture {
                 Architecture::PreTraining => {
                     let head = network.discriminator.as_ref().unwrap();
@@ -152,7 +152,7 @@ fn train(
         let backward = pass.backward.expect("there is a loss").backward();
         let grads = GradientsParams::from_grads(backward, &network);
         if step == 0 {
-            let named = pollster::block_on(checkpoint::tensors_of(&network, &grads)).unwrap();
+            let named = pollster::block_on(pretrained::tensors_of(&network, &grads)).unwrap();
             found.extend(named.into_iter().map(|(name, tensor)| (format!("grad.{name}"), tensor)));
         }
         let (next, norm) = optimizer.update(network, grads);
@@ -164,7 +164,7 @@ fn train(
             values.push(value);
         }
         if [1, 2, 10].contains(&(step + 1)) {
-            let named = pollster::block_on(checkpoint::tensors(&network.valid())).unwrap();
+            let named = pollster::block_on(pretrained::tensors(&network.valid())).unwrap();
             let named = named.into_iter();
             found.extend(named.map(|(name, tensor)| (format!("step.{}.{name}", step + 1), tensor)));
         }
