@@ -19,6 +19,8 @@ mod folder;
 mod init;
 mod names;
 mod parameters;
+mod pickle;
+mod pytorch;
 mod weights;
 
 pub use folder::{ModelFiles, is_model_file, read_zip, to_zip};

@@ -13,13 +13,16 @@ pub type ModelFiles = BTreeMap<String, Vec<u8>>;
 /// Of a model whose weights are in several files: which tensor is in which.
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
+/// What `torch.save` writes.
+pub(super) const PYTORCH: &str = "pytorch_model.bin";
+
 /// The files of a folder that mean something to us, beside weights in several files; anything else
 /// is left alone. Of the weights, the first of the three is enough.
 const FILE_NAMES: [&str; 9] = [
     "config.json",
     "model.safetensors",
     INDEX,
-    "pytorch_model.bin",
+    PYTORCH,
     "vocab.txt",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -72,7 +75,7 @@ pub fn read_folder(path: &std::path::Path) -> Result<ModelFiles> {
     // transformers takes them in this order, too.
     let mut has_weights = false;
     for name in FILE_NAMES {
-        let is_weights = ["model.safetensors", INDEX, "pytorch_model.bin"].contains(&name);
+        let is_weights = ["model.safetensors", INDEX, PYTORCH].contains(&name);
         if !(is_weights && has_weights) {
             has_weights |= read(&mut files, name)? && is_weights;
         }

@@ -1,15 +1,14 @@
 //! Weight files: `model.safetensors` and `pytorch_model.bin` to tensors on the host, and back.
 
 use std::collections::{BTreeMap, BTreeSet};
-#[cfg(not(target_family = "wasm"))]
-use std::io::Write;
 
 use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::folder::{INDEX, ModelFiles, read_index};
+use super::folder::{INDEX, ModelFiles, PYTORCH, read_index};
 use super::names::{IGNORED, TIED, WORD_EMBEDDINGS};
+use super::pytorch;
 use crate::error::{Error, Result};
 
 /// A tensor on the host: shape and values, row by row, in PyTorch's layout.
@@ -38,12 +37,14 @@ pub(super) struct Weights {
 
 impl Weights {
     fn new(file: &str, tensors: impl IntoIterator<Item = (String, HostTensor)>) -> Result<Self> {
-        let modern = |name: String| {
-            name.replace("LayerNorm.gamma", "LayerNorm.weight")
-                .replace("LayerNorm.beta", "LayerNorm.bias")
-        };
-        let tensors = tensors.into_iter().map(|(name, tensor)| (modern(name), tensor));
-        let mut weights = Weights { file: file.to_string(), tensors: tensors.collect() };
+        let mut tensors: BTreeMap<String, HostTensor> = tensors.into_iter().collect();
+        for wrapper in WRAPPERS {
+            if tensors.keys().all(|name| name.starts_with(wrapper)) {
+                tensors = renamed(tensors, |name| name[wrapper.len()..].to_string());
+            }
+        }
+        let tensors = renamed(tensors, |name| modern(&name));
+        let mut weights = Weights { file: file.to_string(), tensors };
         weights.tensors.remove(IGNORED);
         let tied = weights.tensors.remove(TIED);
         if tied.is_some_and(|tied| weights.tensors.get(WORD_EMBEDDINGS) != Some(&tied)) {
@@ -74,6 +75,29 @@ impl Weights {
     }
 }
 
+/// What wrappers put before every name: `DataParallel`, trainers, and a discriminator that was
+/// pre-trained beside its generator.
+const WRAPPERS: [&str; 3] = ["module.", "model.", "discriminator."];
+
+fn renamed(
+    tensors: BTreeMap<String, HostTensor>,
+    name: impl Fn(String) -> String,
+) -> BTreeMap<String, HostTensor> {
+    tensors.into_iter().map(|(old, tensor)| (name(old), tensor)).collect()
+}
+
+/// The name that transformers has today: scales and shifts were called otherwise in 2019, and a body
+/// that is saved alone (`ElectraModel`) does not say so in front of its names.
+fn modern(name: &str) -> String {
+    let name = name.replace("LayerNorm.gamma", "LayerNorm.weight");
+    let name = name.replace("LayerNorm.beta", "LayerNorm.bias");
+    let is_bare = ["embeddings.", "embeddings_project.", "encoder."];
+    match is_bare.iter().any(|start| name.starts_with(start)) {
+        true => format!("electra.{name}"),
+        false => name,
+    }
+}
+
 /// The first few, and how many more.
 pub(super) fn list(items: &[String]) -> String {
     let shown = items.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
@@ -91,16 +115,18 @@ pub(super) fn read_weights(files: &ModelFiles) -> Result<Weights> {
     if let Some(index) = files.get(INDEX) {
         return Weights::new(INDEX, from_parts(files, &read_index(index)?)?);
     }
-    #[cfg(not(target_family = "wasm"))]
-    if let Some(bytes) = files.get("pytorch_model.bin") {
-        return Weights::new("pytorch_model.bin", from_pytorch(bytes)?);
+    if let Some(bytes) = files.get(PYTORCH) {
+        return Weights::new(PYTORCH, from_pytorch(PYTORCH, bytes)?);
     }
-    let error = Error::new("model.safetensors", "is missing");
-    Err(match files.contains_key("pytorch_model.bin") {
-        true => {
-            error.fix("The browser does not read pytorch_model.bin: `electra convert` it first.")
-        }
-        false => error.fix("A model folder holds its weights in model.safetensors."),
+    Err(Error::new("model.safetensors", "is missing")
+        .fix("A model folder holds its weights in model.safetensors or pytorch_model.bin."))
+}
+
+/// Reads f32, f16 and bf16 tensors of a state dict, and skips integer buffers.
+fn from_pytorch(name: &str, bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
+    pytorch::read(bytes).map_err(|problem| {
+        Error::new(name, format!("cannot be read ({problem})"))
+            .fix("Take another copy, or save it again with torch.save(model.state_dict(), ..).")
     })
 }
 
@@ -138,7 +164,7 @@ pub(crate) fn from_safetensors(name: &str, bytes: &[u8]) -> Result<Vec<(String, 
         .collect()
 }
 
-fn floats_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
+pub(super) fn floats_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
     let pair = |b: &[u8]| [b[0], b[1]];
     Some(match dtype {
         Dtype::F32 => {
@@ -150,36 +176,6 @@ fn floats_of(dtype: Dtype, bytes: &[u8]) -> Option<Vec<f32>> {
         }
         _ => return None,
     })
-}
-
-/// Reads a `torch.save`d state dict.
-#[cfg(not(target_family = "wasm"))]
-fn from_pytorch(bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
-    let damaged = |e: &dyn std::fmt::Display| {
-        Error::new("pytorch_model.bin", format!("cannot be read ({e})"))
-            .fix("Save it again with torch.save(model.state_dict(), ..).")
-    };
-    // The reader works on files: the archive's index is at its end.
-    let mut file = tempfile::NamedTempFile::new().map_err(|e| damaged(&e))?;
-    file.write_all(bytes).map_err(|e| damaged(&e))?;
-    let reader = pytorch_reader::PytorchReader::new(file.path()).map_err(|e| damaged(&e))?;
-    let tensors = reader.into_tensors().into_iter();
-    let floats = tensors.filter_map(|(name, tensor)| {
-        let dtype = match tensor.dtype() {
-            pytorch_reader::DType::F32 => Dtype::F32,
-            pytorch_reader::DType::F16 => Dtype::F16,
-            pytorch_reader::DType::BF16 => Dtype::BF16,
-            _ => return None,
-        };
-        Some((name, dtype, tensor))
-    });
-    floats
-        .map(|(name, dtype, tensor)| {
-            let data = tensor.read().map_err(|e| damaged(&e))?;
-            let values = floats_of(dtype, &data).expect("the type was chosen above");
-            Ok((name, HostTensor { shape: tensor.shape().to_vec(), values }))
-        })
-        .collect()
 }
 
 pub(crate) fn to_safetensors(tensors: &BTreeMap<String, HostTensor>, dtype: Dtype) -> Vec<u8> {
