@@ -164,11 +164,16 @@ impl Default for ElectraConfig {
 }
 
 impl ElectraConfig {
-    /// Reads and checks a `config.json`.
+    /// Reads and checks a `config.json`. That of a BERT is read as its body's, which is an ELECTRA
+    /// without a head: tables as wide as the layers, and no projection between.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
-        let config: ElectraConfig = serde_json::from_slice(bytes).map_err(|e| {
-            Error::new("config.json", e).fix("It must be the config.json of an ELECTRA model.")
-        })?;
+        let wrong = |e: serde_json::Error| {
+            Error::new("config.json", e).fix("It must be the config.json of an ELECTRA or BERT.")
+        };
+        let mut config: ElectraConfig = serde_json::from_slice(bytes).map_err(wrong)?;
+        if config.model_type == "bert" {
+            config = bert_body(bytes).map_err(wrong)?;
+        }
         config.check()?;
         Ok(config)
     }
@@ -218,7 +223,11 @@ impl ElectraConfig {
             Err(Error::new(format!("config.json, {field}"), problem))
         };
         if self.model_type != "electra" {
-            return wrong("model_type", format!("{:?} is not \"electra\"", self.model_type));
+            let found = &self.model_type;
+            return wrong("model_type", format!("{found:?} is neither \"electra\" nor \"bert\""));
+        }
+        if self.other.get("is_decoder").and_then(Value::as_bool) == Some(true) {
+            return wrong("is_decoder", "a decoder reads a text in one direction only".into());
         }
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -266,6 +275,29 @@ impl ElectraConfig {
     }
 }
 
+/// What `BertConfig` of transformers takes where a field is missing, and ELECTRA's does not.
+const BERT_BASE: [(&str, usize); 4] = [
+    ("hidden_size", 768),
+    ("num_hidden_layers", 12),
+    ("num_attention_heads", 12),
+    ("intermediate_size", 3072),
+];
+
+fn bert_body(bytes: &[u8]) -> serde_json::Result<ElectraConfig> {
+    let mut fields: Map<String, Value> = serde_json::from_slice(bytes)?;
+    for (field, size) in BERT_BASE {
+        fields.entry(field).or_insert(size.into());
+    }
+    // Labels are of a head that stays behind.
+    for field in ["id2label", "label2id", "problem_type"] {
+        fields.remove(field);
+    }
+    fields.insert("embedding_size".into(), fields["hidden_size"].clone());
+    fields.insert("model_type".into(), "electra".into());
+    fields.insert("architectures".into(), vec!["ElectraModel"].into());
+    serde_json::from_value(fields.into())
+}
+
 fn distinct(labels: &[String]) -> bool {
     labels.iter().collect::<std::collections::HashSet<_>>().len() == labels.len()
 }
@@ -296,9 +328,21 @@ mod tests {
     }
 
     #[test]
+    fn a_bert_is_a_body_without_a_head() {
+        let json = br#"{"model_type": "bert", "architectures": ["BertForMaskedLM"],
+            "num_hidden_layers": 6, "id2label": {"0": "a"}}"#;
+        let config = ElectraConfig::from_json(json).unwrap();
+        assert_eq!((config.embedding_size, config.hidden_size), (768, 768));
+        assert_eq!((config.num_hidden_layers, config.num_attention_heads), (6, 12));
+        assert_eq!(config.architectures, Some(vec!["ElectraModel".to_string()]));
+        assert_eq!((config.model_type.as_str(), config.id2label), ("electra", None));
+    }
+
+    #[test]
     fn impossible_fields_are_named() {
         for (json, field) in [
-            (r#"{"model_type": "bert"}"#, "model_type"),
+            (r#"{"model_type": "roberta"}"#, "model_type"),
+            (r#"{"model_type": "bert", "is_decoder": true}"#, "is_decoder"),
             (r#"{"hidden_size": 255}"#, "hidden_size"),
             (r#"{"vocab_size": 99999999999999}"#, "vocab_size"),
             (r#"{"hidden_dropout_prob": 1.5}"#, "hidden_dropout_prob"),

@@ -19,14 +19,17 @@ pub enum Architecture {
     SequenceClassification,
     TokenClassification,
     QuestionAnswering,
+    /// A body without a head.
+    Model,
 }
 
-const ARCHITECTURES: [(Architecture, &str); 5] = [
+const ARCHITECTURES: [(Architecture, &str); 6] = [
     (Architecture::PreTraining, "ElectraForPreTraining"),
     (Architecture::MaskedLm, "ElectraForMaskedLM"),
     (Architecture::SequenceClassification, "ElectraForSequenceClassification"),
     (Architecture::TokenClassification, "ElectraForTokenClassification"),
     (Architecture::QuestionAnswering, "ElectraForQuestionAnswering"),
+    (Architecture::Model, "ElectraModel"),
 ];
 
 /// What `architectures` says where the head is google-research/electra's, which transformers
@@ -37,7 +40,7 @@ const ORIGINALS: [(Architecture, &str); 2] = [
 ];
 
 impl Architecture {
-    /// Reads `architectures` of a config. A bare `ElectraModel` or none counts as a discriminator.
+    /// Reads `architectures` of a config; none counts as a discriminator.
     ///
     /// # Errors
     /// The class is not one of ELECTRA's.
@@ -67,7 +70,7 @@ impl Architecture {
     }
 }
 
-/// An encoder with one head: any of the five Hugging Face classes.
+/// An encoder with one head, or none: any of the six Hugging Face classes.
 #[derive(Module, Debug)]
 pub struct Electra {
     pub electra: ElectraModel,
@@ -86,7 +89,12 @@ pub enum Head {
     Span(SpanHead),
     /// google-research/electra's question-answering head.
     JointSpan(JointSpanHead),
+    Nothing(Nothing),
 }
+
+/// What stands on a body that has no head.
+#[derive(Module, Debug)]
+pub struct Nothing {}
 
 impl Electra {
     /// The network with unset weights: `pretrained::fill` gives it some.
@@ -97,7 +105,8 @@ impl Electra {
 
     /// The logits of whatever head this is, an example a row: `[batch, width]`, where width is
     /// `num_labels` for a classifier, what [`JointSpanHead::search`] finds for the original's head
-    /// for questions, and `seq` times the logits of a token for the others.
+    /// for questions, and `seq` times the logits of a token for the others. Without a head they are
+    /// the last hidden states.
     pub fn flat_logits(&self, inputs: &Inputs) -> Tensor<2> {
         self.logits(inputs, &mut DropoutMasks::none())
     }
@@ -115,6 +124,7 @@ impl Electra {
             Head::Tokens(head) => head.forward(hidden, dropout).flatten(1, 2),
             Head::Span(head) => head.forward(hidden).flatten(1, 2),
             Head::JointSpan(head) => head.search(hidden, inputs),
+            Head::Nothing(_) => hidden.flatten(1, 2),
         }
     }
 
@@ -220,6 +230,7 @@ impl Head {
                 QaHead::Huggingface => Head::Span(SpanHead::new(config, device)),
                 QaHead::Original => Head::JointSpan(JointSpanHead::new(config, device)),
             },
+            Architecture::Model => Head::Nothing(Nothing {}),
         }
     }
 }

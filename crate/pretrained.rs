@@ -60,14 +60,20 @@ pub fn load(files: &ModelFiles, device: &Device) -> Result<Loaded> {
 /// As [`load`].
 pub fn load_as(files: &ModelFiles, config: ElectraConfig, device: &Device) -> Result<Loaded> {
     let architecture = Architecture::of(&config)?;
-    let mut weights = read_weights(files)?;
+    let (mut weights, left_behind) = read_weights(files)?;
     let model = Electra::new(&config, architecture, device);
     let model = fill(model, &mut weights, None)?;
     weights.finish()?;
-    Ok(Loaded { config, architecture, model, notes: Vec::new() })
+    let notes = left_behind_note(&left_behind).into_iter().collect();
+    Ok(Loaded { config, architecture, model, notes })
 }
 
-/// Takes the body of any ELECTRA model and draws a fresh head for `architecture`, from `seed`.
+/// None where nothing is.
+pub fn left_behind_note(names: &[String]) -> Option<String> {
+    (!names.is_empty()).then(|| format!("left behind: {}", names.join(", ")))
+}
+
+/// Takes the body of any ELECTRA or BERT model and draws a fresh head for `architecture`, from `seed`.
 ///
 /// `config` is the folder's, with the labels of the new task.
 ///
@@ -80,8 +86,8 @@ pub fn load_body(
     seed: u64,
     device: &Device,
 ) -> Result<Loaded> {
-    let mut weights = read_weights(files)?;
-    let old_head = weights.drop_head();
+    let (mut weights, mut old_head) = read_weights(files)?;
+    old_head.extend(weights.drop_head());
     let model = Electra::new(&config, architecture, device);
     let allowed = |name: &str| !name.starts_with("electra.");
     let std = config.initializer_range;
@@ -89,8 +95,8 @@ pub fn load_body(
     let model = fill(model, &mut weights, Some(fresh))?;
     weights.finish()?;
     let mut note = format!("the {} head is fresh (seed {seed})", architecture.name(&config));
-    if !old_head.is_empty() {
-        note += &format!("; left behind: {}", old_head.join(", "));
+    if let Some(left_behind) = left_behind_note(&old_head) {
+        note += &format!("; {left_behind}");
     }
     Ok(Loaded { config, architecture, model, notes: vec![note] })
 }
@@ -175,11 +181,12 @@ pub fn read_config(files: &ModelFiles) -> Result<ElectraConfig> {
     ElectraConfig::from_json(bytes)
 }
 
-/// The tensors of a model folder by their Hugging Face names.
+/// The tensors of a model folder by their Hugging Face names, and the names of those that are left
+/// behind.
 ///
 /// # Errors
 /// The weights are missing or damaged.
 #[cfg(not(target_family = "wasm"))]
-pub fn read_tensors(files: &ModelFiles) -> Result<BTreeMap<String, HostTensor>> {
-    read_weights(files).map(|weights| weights.tensors)
+pub fn read_tensors(files: &ModelFiles) -> Result<(BTreeMap<String, HostTensor>, Vec<String>)> {
+    read_weights(files).map(|(weights, left_behind)| (weights.tensors, left_behind))
 }

@@ -400,7 +400,8 @@ impl<'a> Pipeline<'a> {
                 self.architecture,
                 Architecture::SequenceClassification | Architecture::PreTraining
             );
-            line["logits"] = match of_tokens {
+            let name = if self.architecture == Architecture::Model { HIDDEN } else { "logits" };
+            line[name] = match of_tokens {
                 true => {
                     let width = logits.len() / encoding.tokens.len().max(1);
                     json!(logits.chunks(width).collect::<Vec<_>>())
@@ -443,11 +444,21 @@ impl<'a> Pipeline<'a> {
     }
 
     fn unanswered(&self, architecture: Architecture) -> Error {
+        if architecture == Architecture::Model {
+            return Error::new(
+                "config.json",
+                "the model is a body without a head: it has no answers",
+            )
+            .fix(format!("Fine-tune it first; --logits gives its {HIDDEN}."));
+        }
         let name = architecture.name(&self.config);
         Error::new("config.json", format!("{name} says nothing of a bare text or ids"))
             .fix("Give words, or question and context; or ask for its logits.")
     }
 }
+
+/// What a body without a head gives, as transformers calls it.
+const HIDDEN: &str = "last_hidden_state";
 
 /// Windows that share half of their tokens.
 fn overlapping(max_seq_length: usize) -> Windowing {

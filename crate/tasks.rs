@@ -48,7 +48,7 @@ pub fn architecture(kind: Kind) -> Architecture {
 /// `architectures` names a class that is not ELECTRA's.
 pub fn kind_of(config: &ElectraConfig) -> Result<Option<Kind>> {
     Ok(match Architecture::of(config)? {
-        Architecture::PreTraining | Architecture::MaskedLm => None,
+        Architecture::PreTraining | Architecture::MaskedLm | Architecture::Model => None,
         Architecture::TokenClassification => Some(Kind::Tagging),
         Architecture::QuestionAnswering => Some(Kind::QuestionAnswering),
         Architecture::SequenceClassification => Some(match config.problem_type.as_deref() {

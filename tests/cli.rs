@@ -9,6 +9,8 @@ mod bad_data;
 mod bad_models;
 #[path = "cli/bad_pretrain.rs"]
 mod bad_pretrain;
+#[path = "cli/bodies.rs"]
+mod bodies;
 #[path = "cli/cases.rs"]
 mod cases;
 #[path = "cli/convert.rs"]

@@ -31,6 +31,7 @@ pub fn run(args: Args) -> Result<()> {
     let files = read_model(&args.from)?;
     let inside = |e| at(&args.from, e);
     let loaded = pretrained::load(&files, &Device::flex()).map_err(inside)?;
+    loaded.notes.iter().for_each(|note| say(format_args!("{}: {note}", args.from.display())));
     let dtype = if args.dtype == "f16" { Dtype::F16 } else { Dtype::F32 };
     let saved = pretrained::save_as(&loaded.model, &loaded.config, loaded.architecture, dtype);
     let mut saved = pollster::block_on(saved)?;

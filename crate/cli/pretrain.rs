@@ -345,7 +345,10 @@ fn read_init(folders: &[PathBuf]) -> Result<Vec<Init>> {
     }
     let read = |path: &PathBuf| {
         let files = read_model(path)?;
-        let tensors = pretrained::read_tensors(&files).map_err(|e| at(path, e))?;
+        let (tensors, left_behind) = pretrained::read_tensors(&files).map_err(|e| at(path, e))?;
+        if let Some(note) = pretrained::left_behind_note(&left_behind) {
+            say(format_args!("{}: {note}", path.display()));
+        }
         let tokenizer = Tokenizer::from_files(&files).map_err(|e| {
             let problem = format!("its words cannot be compared with the text's ({})", e.problem);
             Error::new(format!("--init-from, {}", path.display()), problem)

@@ -132,13 +132,17 @@ fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
             .fix("Give the zip that this program or page made, or zip a Hugging Face model folder.")
     };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(&e))?;
+    let names = archive.file_names().filter_map(|name| name.ok().map(|name| name.into_owned()));
+    let home = home(names.collect());
     let mut files = ModelFiles::new();
     for i in 0..archive.len() {
         let entry = archive.by_index(i).map_err(|e| damaged(&e))?;
         let path = entry.name().map_err(|e| damaged(&e))?.into_owned();
-        let base = path.rsplit('/').next().unwrap_or_default().to_string();
+        let (folder, base) = split(&path);
+        let base = base.to_string();
         // macOS adds shadows of every file under this name.
-        if !is_model_file(&base) || path.starts_with("__MACOSX") {
+        let elsewhere = home.as_deref().is_some_and(|home| home != folder);
+        if elsewhere || !is_model_file(&base) || path.starts_with("__MACOSX") {
             continue;
         }
         let mut content = Vec::new();
@@ -156,6 +160,19 @@ fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
     Ok(files)
 }
 
+/// The folder of the model among others, such as those of a sentence-transformer: the uppermost with
+/// a config.json.
+fn home(paths: Vec<String>) -> Option<String> {
+    let configs = paths.iter().map(|path| split(path)).filter(|(_, base)| *base == "config.json");
+    let folders = configs.map(|(folder, _)| folder).filter(|f| !f.starts_with("__MACOSX"));
+    folders.min_by_key(|folder| folder.matches('/').count()).map(String::from)
+}
+
+/// A path's folder, with its slash, and the name in it.
+fn split(path: &str) -> (&str, &str) {
+    path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
+}
+
 /// Packs the files into one zip. Weights do not shrink, so nothing is compressed.
 pub fn to_zip(files: &ModelFiles) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
@@ -171,6 +188,14 @@ pub fn to_zip(files: &ModelFiles) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_model_among_other_folders_is_found() {
+        let files = ["m/1_Pooling/config.json", "m/config.json", "__MACOSX/config.json"];
+        let files = files.iter().map(|name| (name.to_string(), name.as_bytes().to_vec()));
+        let read = read_zip("a.zip", &to_zip(&files.collect())).unwrap();
+        assert_eq!(read, ModelFiles::from([("config.json".into(), b"m/config.json".to_vec())]));
+    }
 
     #[test]
     fn a_file_beyond_the_limit_is_an_error_and_not_cut() {

@@ -254,7 +254,8 @@ impl<'a> Machine<'a> {
 
     /// BINBYTES, SHORT_BINBYTES, BINBYTES8
     fn raw(&mut self, code: u8) -> Read<()> {
-        let length = self.unsigned(if code == b'B' { 4 } else { 1 + 7 * usize::from(code == 0x8e) })?;
+        let length =
+            self.unsigned(if code == b'B' { 4 } else { 1 + 7 * usize::from(code == 0x8e) })?;
         let bytes = self.take(length)?;
         self.push(Value::Bytes(bytes));
         Ok(())

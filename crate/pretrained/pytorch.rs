@@ -114,7 +114,8 @@ fn places<'a>(
 
 /// In bytes.
 fn size_of(storage: &Storage) -> Read<usize> {
-    let size = storage.count.checked_mul(storage.dtype.size()).filter(|size| *size < 1 << 60);
+    let size = storage.count.checked_mul(storage.dtype.bitsize() / 8);
+    let size = size.filter(|size| isize::try_from(*size).is_ok());
     size.ok_or_else(|| format!("storage {} is larger than any file", storage.key))
 }
 
@@ -173,7 +174,7 @@ fn state_dict<'m, 'a>(made: &'m Pickle<'a>, root: Value<'a>) -> Read<BTreeMap<&'
 }
 
 fn tensor(name: &str, bytes: &[u8], storage: &Storage, view: &View) -> Read<HostTensor> {
-    let (size, count) = (storage.dtype.size(), view.count().expect("it was counted"));
+    let (size, count) = (storage.dtype.bitsize() / 8, view.count().expect("it was counted"));
     if count == 0 {
         return Ok(HostTensor { shape: view.shape.clone(), values: Vec::new() });
     }
@@ -259,7 +260,8 @@ mod tests {
     }
 
     fn zip(files: &[(&str, &[u8])], compressed: bool) -> Vec<u8> {
-        let method = if compressed { CompressionMethod::Deflated } else { CompressionMethod::Stored };
+        let method =
+            if compressed { CompressionMethod::Deflated } else { CompressionMethod::Stored };
         let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (name, bytes) in files {
             let options = SimpleFileOptions::default().compression_method(method);
@@ -383,7 +385,8 @@ mod tests {
 
     #[test]
     fn a_zip_is_what_torch_writes() {
-        let state = [b"\x80\x02", &dict(&view("FloatStorage", 1, 0, &[1], &[1]))[..], b"."].concat();
+        let state =
+            [b"\x80\x02", &dict(&view("FloatStorage", 1, 0, &[1], &[1]))[..], b"."].concat();
         let one = 1f32.to_le_bytes();
         let data = ("m/data.pkl", &state[..]);
         let whole = zip(&[data, ("m/data/0", &one)], false);

@@ -36,22 +36,28 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    fn new(file: &str, tensors: impl IntoIterator<Item = (String, HostTensor)>) -> Result<Self> {
+    /// Also the names of what is left behind: the pooler and the heads of a BERT.
+    fn new(
+        file: &str,
+        tensors: impl IntoIterator<Item = (String, HostTensor)>,
+    ) -> Result<(Self, Vec<String>)> {
         let mut tensors: BTreeMap<String, HostTensor> = tensors.into_iter().collect();
         for wrapper in WRAPPERS {
             if tensors.keys().all(|name| name.starts_with(wrapper)) {
                 tensors = renamed(tensors, |name| name[wrapper.len()..].to_string());
             }
         }
+        let is_bert = tensors.keys().any(|n| n.starts_with("bert.") || n.starts_with("pooler."));
         let tensors = renamed(tensors, |name| modern(&name));
         let mut weights = Weights { file: file.to_string(), tensors };
+        let left_behind = if is_bert { weights.drop_head() } else { Vec::new() };
         weights.tensors.remove(IGNORED);
         let tied = weights.tensors.remove(TIED);
         if tied.is_some_and(|tied| weights.tensors.get(WORD_EMBEDDINGS) != Some(&tied)) {
             let problem = format!("{TIED} differs from {WORD_EMBEDDINGS}");
             return Err(Error::new(file, problem).fix("ELECTRA's generator ties the two."));
         }
-        Ok(weights)
+        Ok((weights, left_behind))
     }
 
     /// Takes away the tensors of the head and returns their names.
@@ -87,14 +93,16 @@ fn renamed(
 }
 
 /// The name that transformers has today: scales and shifts were called otherwise in 2019, and a body
-/// that is saved alone (`ElectraModel`) does not say so in front of its names.
+/// that is saved alone (`ElectraModel`) does not say so in front of its names. A BERT's body is an
+/// ELECTRA's.
 fn modern(name: &str) -> String {
     let name = name.replace("LayerNorm.gamma", "LayerNorm.weight");
     let name = name.replace("LayerNorm.beta", "LayerNorm.bias");
+    let name = name.strip_prefix("bert.").unwrap_or(&name);
     let is_bare = ["embeddings.", "embeddings_project.", "encoder."];
     match is_bare.iter().any(|start| name.starts_with(start)) {
         true => format!("electra.{name}"),
-        false => name,
+        false => name.to_string(),
     }
 }
 
@@ -107,7 +115,8 @@ pub(super) fn list(items: &[String]) -> String {
     }
 }
 
-pub(super) fn read_weights(files: &ModelFiles) -> Result<Weights> {
+/// Also the names of tensors that are left behind.
+pub(super) fn read_weights(files: &ModelFiles) -> Result<(Weights, Vec<String>)> {
     if let Some(bytes) = files.get("model.safetensors") {
         let tensors = from_safetensors("model.safetensors", bytes)?;
         return Weights::new("model.safetensors", tensors);

@@ -98,7 +98,7 @@ fn a_config_that_cannot_be_read() {
 #[test]
 fn a_config_that_says_the_impossible() {
     for (field, value, word) in [
-        ("model_type", json!("bert"), "\"bert\""),
+        ("model_type", json!("roberta"), "\"roberta\""),
         ("architectures", json!(["BertForMaskedLM"]), "BertForMaskedLM"),
         ("hidden_size", json!(-1), "-1"),
         ("hidden_size", json!("32"), "string"),
