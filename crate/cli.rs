@@ -29,6 +29,7 @@ mod bench;
 mod convert;
 mod evaluate;
 mod finetune;
+mod hub;
 mod lines;
 mod named;
 mod predict;
@@ -41,7 +42,7 @@ mod vocab;
 
 /// ELECTRA on your own GPU or CPU: pre-train in your language, fine-tune on your text, predict.
 ///
-/// Models are Hugging Face folders, in and out. Results are JSON lines on stdout; progress goes
+/// Models are Hugging Face folders, in and out; to read one, its name on the hub will do. Results are JSON lines on stdout; progress goes
 /// to stderr.
 #[derive(Parser)]
 #[command(version, arg_required_else_help = true)]
@@ -168,8 +169,15 @@ fn max_seq_length(asked: Option<usize>, config: &ElectraConfig) -> Result<usize>
     Ok(length)
 }
 
+/// The files of a model: of a folder, a zip, or a name on the Hugging Face hub.
 fn read_model(path: &Path) -> Result<ModelFiles> {
-    pretrained::read_folder(path).map_err(|error| at(path, error))
+    let found = hub::find(path)?;
+    pretrained::read_folder(&found).map_err(|error| match hub::near(path) {
+        Some(near) if !found.exists() => {
+            at(path, error.fix(format!("Did you mean {}?", near.display())))
+        }
+        _ => at(path, error),
+    })
 }
 
 /// Says in which folder a file of an error is.

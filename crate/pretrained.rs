@@ -21,17 +21,23 @@ mod names;
 mod parameters;
 mod pickle;
 mod pytorch;
+#[cfg(not(target_family = "wasm"))]
+mod tensorflow;
 mod weights;
 
 pub use folder::{ModelFiles, is_model_file, read_zip, to_zip};
 #[cfg(not(target_family = "wasm"))]
-pub use folder::{read_folder, write_folder};
+pub use folder::{files_of_model, read_folder, write_folder};
 pub(crate) use init::Fresh;
 pub use init::Init;
 pub(crate) use names::Place;
 use parameters::fill;
 pub(crate) use parameters::{fill_from, held_from};
 pub use parameters::{tensors, tensors_of};
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use tensorflow::masked_crc32c;
+#[cfg(not(target_family = "wasm"))]
+pub use tensorflow::{Original, Part, find_checkpoint, read_checkpoint};
 pub use weights::HostTensor;
 use weights::{Weights, read_weights};
 pub(crate) use weights::{from_safetensors, header_word, to_safetensors, to_safetensors_with};

@@ -19,6 +19,8 @@ mod convert;
 mod finetune;
 #[path = "cli/finetune_resume.rs"]
 mod finetune_resume;
+#[path = "cli/hub.rs"]
+mod hub;
 #[cfg(feature = "mpi")]
 #[path = "cli/mpi.rs"]
 mod mpi;

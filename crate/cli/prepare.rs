@@ -10,7 +10,9 @@ use electra::error::Result;
 use electra::tokenizer::Tokenizer;
 use serde_json::json;
 
-use super::{at, check_folder, input_bytes, megabytes_bar, print_line, say, say_skipped, within};
+use super::{
+    at, check_folder, hub, input_bytes, megabytes_bar, print_line, say, say_skipped, within,
+};
 
 /// Turn text into examples for pre-training
 ///
@@ -65,7 +67,7 @@ pub fn run(args: Args) -> Result<()> {
     check_folder(&args.output, true)?;
     let found = find_inputs(&args.input)?;
     say_skipped(&found);
-    let files = read_tokenizer(&args.tokenizer)?;
+    let files = read_tokenizer(&hub::find(&args.tokenizer)?)?;
     Tokenizer::from_files(&files).map_err(|e| at(&args.tokenizer, e))?;
     let options = args.options();
     let bar = megabytes_bar(input_bytes(&found)?);

@@ -9,6 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prost::Message;
 
+use crate::pretrained::masked_crc32c;
+
 #[derive(Clone, PartialEq, Message)]
 struct Event {
     #[prost(double, tag = "1")]
@@ -79,13 +81,8 @@ impl EventFile {
 /// TFRecord: the length, its checksum, the data, its checksum.
 fn framed(data: &[u8]) -> Vec<u8> {
     let length = (data.len() as u64).to_le_bytes();
-    let checksum = |bytes: &[u8]| masked_crc(bytes).to_le_bytes();
+    let checksum = |bytes: &[u8]| masked_crc32c(bytes).to_le_bytes();
     [&length[..], &checksum(&length), data, &checksum(data)].concat()
-}
-
-fn masked_crc(bytes: &[u8]) -> u32 {
-    const CRC: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::CRC_32_ISCSI);
-    CRC.checksum(bytes).rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 fn seconds() -> f64 {

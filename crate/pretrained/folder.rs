@@ -10,19 +10,18 @@ use crate::error::{Error, Result};
 /// The files of a model folder: name to content.
 pub type ModelFiles = BTreeMap<String, Vec<u8>>;
 
-/// Of a model whose weights are in several files: which tensor is in which.
-pub(super) const INDEX: &str = "model.safetensors.index.json";
-
-/// What `torch.save` writes.
-pub(super) const PYTORCH: &str = "pytorch_model.bin";
-
-/// The files of a folder that mean something to us, beside weights in several files; anything else
-/// is left alone. Of the weights, the first of the three is enough.
-const FILE_NAMES: [&str; 9] = [
-    "config.json",
+/// Where weights may lie, the first that is there counts, as in transformers; an index says which tensor
+/// is in which of several files.
+pub(super) const WEIGHTS: [&str; 4] = [
     "model.safetensors",
-    INDEX,
-    PYTORCH,
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
+
+/// The other files of a folder that mean something to us; anything else is left alone.
+const FILE_NAMES: [&str; 6] = [
+    "config.json",
     "vocab.txt",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -32,22 +31,41 @@ const FILE_NAMES: [&str; 9] = [
 
 /// Is it one of a model's files that are read here?
 pub fn is_model_file(name: &str) -> bool {
-    let is_part = name.starts_with("model-") && name.ends_with(".safetensors");
-    FILE_NAMES.contains(&name) || is_part
+    FILE_NAMES.contains(&name) || WEIGHTS.contains(&name) || index_of(name).is_some()
+}
+
+/// Of one of several files of weights: the index that it is listed in.
+fn index_of(part: &str) -> Option<&'static str> {
+    let is = |start, end| part.starts_with(start) && part.ends_with(end);
+    match (is("model-", ".safetensors"), is("pytorch_model-", ".bin")) {
+        (true, _) => Some(WEIGHTS[1]),
+        (_, true) => Some(WEIGHTS[3]),
+        _ => None,
+    }
+}
+
+#[cfg(not(target_family = "wasm"))]
+/// Of the files that are there, those that make a model: one form of the weights is enough.
+pub fn files_of_model<'a>(there: &'a [String]) -> Vec<&'a str> {
+    let weights = WEIGHTS.into_iter().find(|name| there.iter().any(|there| there == name));
+    let is_needed = |name: &&'a str| {
+        FILE_NAMES.contains(name) || weights == Some(name) || weights == index_of(name)
+    };
+    there.iter().map(String::as_str).filter(is_needed).collect()
 }
 
 /// The file of each tensor.
-pub(super) fn read_index(bytes: &[u8]) -> Result<BTreeMap<String, String>> {
+pub(super) fn read_index(name: &str, bytes: &[u8]) -> Result<BTreeMap<String, String>> {
     #[derive(Deserialize)]
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
     let damaged = |e: &dyn std::fmt::Display| {
-        Error::new(INDEX, format!("is damaged ({e})")).fix("Take another copy of it.")
+        Error::new(name, format!("is damaged ({e})")).fix("Take another copy of it.")
     };
     let index: Index = serde_json::from_slice(bytes).map_err(|e| damaged(&e))?;
-    match index.weight_map.values().find(|name| !is_model_file(name)) {
-        Some(name) => Err(damaged(&format_args!("{name:?} is no name of a file of weights"))),
+    match index.weight_map.values().find(|part| index_of(part) != Some(name)) {
+        Some(part) => Err(damaged(&format_args!("{part:?} is no name of a file of weights"))),
         None => Ok(index.weight_map),
     }
 }
@@ -65,27 +83,13 @@ pub fn read_folder(path: &std::path::Path) -> Result<ModelFiles> {
     if path.is_file() {
         return read_zip(&path.display().to_string(), &std::fs::read(path).map_err(unreadable)?);
     }
-    std::fs::read_dir(path).map_err(unreadable)?;
-    let mut files = ModelFiles::new();
-    let read = |files: &mut ModelFiles, name: &str| match std::fs::read(path.join(name)) {
-        Ok(bytes) => Ok(files.insert(name.to_string(), bytes).is_none()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(unreadable(e)),
-    };
-    // transformers takes them in this order, too.
-    let mut has_weights = false;
-    for name in FILE_NAMES {
-        let is_weights = ["model.safetensors", INDEX, PYTORCH].contains(&name);
-        if !(is_weights && has_weights) {
-            has_weights |= read(&mut files, name)? && is_weights;
-        }
+    let mut there = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(unreadable)? {
+        there.extend(entry.map_err(unreadable)?.file_name().into_string());
     }
-    let Some(index) = files.get(INDEX) else { return Ok(files) };
-    let parts: std::collections::BTreeSet<String> = read_index(index)?.into_values().collect();
-    for name in parts {
-        read(&mut files, &name)?;
-    }
-    Ok(files)
+    let read =
+        |name: &str| Ok((name.to_string(), std::fs::read(path.join(name)).map_err(unreadable)?));
+    files_of_model(&there).into_iter().map(read).collect()
 }
 
 /// Writes a model folder, whole or not at all. Of one that is there already, the files of its model
@@ -101,8 +105,7 @@ pub fn write_folder(path: &std::path::Path, files: &ModelFiles) -> Result<()> {
 /// Would the file be wrong beside another model?
 #[cfg(not(target_family = "wasm"))]
 fn is_of_model(name: &str) -> bool {
-    const OTHERS: [&str; 8] = [
-        "pytorch_model.bin.index.json",
+    const OTHERS: [&str; 7] = [
         "tf_model.h5",
         "flax_model.msgpack",
         "added_tokens.json",
@@ -111,8 +114,7 @@ fn is_of_model(name: &str) -> bool {
         "report.json",
         "submission",
     ];
-    let is_part = name.starts_with("pytorch_model-") && name.ends_with(".bin");
-    is_model_file(name) || is_part || OTHERS.contains(&name)
+    is_model_file(name) || OTHERS.contains(&name)
 }
 
 /// Reads the known files of a zip; a folder inside it is looked into.

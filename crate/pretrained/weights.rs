@@ -6,7 +6,7 @@ use half::{bf16, f16};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 
-use super::folder::{INDEX, ModelFiles, PYTORCH, read_index};
+use super::folder::{ModelFiles, WEIGHTS, read_index};
 use super::names::{IGNORED, TIED, WORD_EMBEDDINGS};
 use super::pytorch;
 use crate::error::{Error, Result};
@@ -117,18 +117,37 @@ pub(super) fn list(items: &[String]) -> String {
 
 /// Also the names of tensors that are left behind.
 pub(super) fn read_weights(files: &ModelFiles) -> Result<(Weights, Vec<String>)> {
-    if let Some(bytes) = files.get("model.safetensors") {
-        let tensors = from_safetensors("model.safetensors", bytes)?;
-        return Weights::new("model.safetensors", tensors);
+    let there = WEIGHTS.iter().find_map(|name| Some((*name, files.get(*name)?)));
+    let (name, bytes) = there.ok_or_else(|| {
+        Error::new("model.safetensors", "is missing")
+            .fix("A model folder holds its weights in model.safetensors or pytorch_model.bin.")
+    })?;
+    match name.ends_with(".index.json") {
+        true => Weights::new(name, from_parts(files, name, &read_index(name, bytes)?)?),
+        false => Weights::new(name, from_file(name, bytes)?),
     }
-    if let Some(index) = files.get(INDEX) {
-        return Weights::new(INDEX, from_parts(files, &read_index(index)?)?);
+}
+
+/// Each tensor from the file that the index names, which must hold it.
+fn from_parts(
+    files: &ModelFiles,
+    index_name: &str,
+    index: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, HostTensor>> {
+    let mut tensors = BTreeMap::new();
+    for file in index.values().collect::<BTreeSet<_>>() {
+        let bytes = files.get(file).ok_or_else(|| {
+            let problem = format!("{file}, which it names, is missing");
+            Error::new(index_name, problem).fix("Take another copy of the folder.")
+        })?;
+        let own = from_file(file, bytes)?.into_iter();
+        tensors.extend(own.filter(|(name, _)| index.get(name) == Some(file)));
     }
-    if let Some(bytes) = files.get(PYTORCH) {
-        return Weights::new(PYTORCH, from_pytorch(PYTORCH, bytes)?);
-    }
-    Err(Error::new("model.safetensors", "is missing")
-        .fix("A model folder holds its weights in model.safetensors or pytorch_model.bin."))
+    Ok(tensors)
+}
+
+fn from_file(name: &str, bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
+    if name.ends_with(".bin") { from_pytorch(name, bytes) } else { from_safetensors(name, bytes) }
 }
 
 /// Reads f32, f16 and bf16 tensors of a state dict, and skips integer buffers.
@@ -137,23 +156,6 @@ fn from_pytorch(name: &str, bytes: &[u8]) -> Result<Vec<(String, HostTensor)>> {
         Error::new(name, format!("cannot be read ({problem})"))
             .fix("Take another copy, or save it again with torch.save(model.state_dict(), ..).")
     })
-}
-
-/// Each tensor from the file that the index names, which must hold it.
-fn from_parts(
-    files: &ModelFiles,
-    index: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, HostTensor>> {
-    let mut tensors = BTreeMap::new();
-    for file in index.values().collect::<BTreeSet<_>>() {
-        let bytes = files.get(file).ok_or_else(|| {
-            let problem = format!("{file}, which it names, is missing");
-            Error::new(INDEX, problem).fix("Take another copy of the folder.")
-        })?;
-        let own = from_safetensors(file, bytes)?.into_iter();
-        tensors.extend(own.filter(|(name, _)| index.get(name) == Some(file)));
-    }
-    Ok(tensors)
 }
 
 /// Reads f32, f16 and bf16 tensors, and skips integer buffers.

@@ -172,7 +172,7 @@ impl Run {
     }
 }
 
-fn finish(mut command: Command, arguments: &str) -> Run {
+pub fn finish(mut command: Command, arguments: &str) -> Run {
     let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", binary()));
     let text = |bytes| String::from_utf8(bytes).unwrap();
     let (stdout, stderr) = (text(output.stdout), text(output.stderr));
