@@ -69,6 +69,29 @@ fn every_weight_format_gives_pytorch_s_outputs() {
     report(folders.iter().flat_map(|folder| check_format(folder, &Device::flex())));
 }
 
+/// The names, sizes and numbers that transformers' converter takes from it.
+#[test]
+fn a_checkpoint_of_tensorflow_gives_the_logits_of_transformers() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tensorflow");
+    let prefix = pretrained::find_checkpoint(&folder).unwrap().unwrap();
+    let original = pretrained::read_checkpoint(&prefix).unwrap();
+    assert_eq!(original.left_behind, [""; 0]);
+    let fixture = Fixture::read(&folder.join("expected.safetensors"));
+    let (device, inputs) = (Device::flex(), fixture.inputs(&Device::flex()));
+    let load = |part: pretrained::Part| {
+        let (config, f32) = (part.config, pretrained::Dtype::F32);
+        let files = pretrained::model_files(&part.tensors, &config, part.architecture, f32);
+        pretrained::load(&files.unwrap(), &device).unwrap().model
+    };
+    let discriminator = load(original.discriminator).replaced_logits(&inputs);
+    let generator = load(original.generator.unwrap()).vocabulary_logits(&inputs);
+    let found = Tensors::from([
+        ("discriminator".into(), host(discriminator)),
+        ("generator".into(), host(generator)),
+    ]);
+    report(compare(&folder, &found, &fixture.floats, CPU).into_iter());
+}
+
 #[test]
 fn twenty_steps_equal_pytorch_s_on_the_cpu() {
     let folders = folders("parity", "optim_", 4);

@@ -248,11 +248,13 @@ mod tests {
         [&b"}"[..], &text("a"), value, b"s"].concat()
     }
 
-    /// A file of the older form with that state dict, and six numbers in one storage.
+    /// A file of the older form with that state dict; where it has a tensor, with six numbers.
     fn legacy(state: &[u8]) -> Vec<u8> {
         let pickle = |body: &[u8]| [b"\x80\x02", body, b"."].concat();
         let magic = pickle(&[b"\x8a\x0a", &MAGIC[..]].concat());
-        let keys = pickle(&[&b"]"[..], &text("0"), b"a"].concat());
+        let has_tensor = state.windows(7).any(|word| word == b"storage");
+        let key = if has_tensor { [&text("0")[..], b"a"].concat() } else { Vec::new() };
+        let keys = pickle(&[b"]", &key[..]].concat());
         let storage: Vec<u8> = (1..=6u8).flat_map(|n| f32::from(n).to_le_bytes()).collect();
         let machine = pickle(b"}");
         let rest = [&6u64.to_le_bytes()[..], &storage].concat();

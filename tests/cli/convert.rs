@@ -85,3 +85,88 @@ fn a_folder_that_is_in_use_is_not_overwritten() {
     work.fails("convert --from base --to trained", &["trained", "not empty"]);
     assert_eq!(work.read("trained/config.json"), before);
 }
+
+const CHECKPOINT: &str = "tests/fixtures/tensorflow";
+
+/// A checkpoint of google-research/electra, in the folder `original`.
+fn with_checkpoint() -> Workplace {
+    let work = Workplace::new();
+    work.copy(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(CHECKPOINT), "original");
+    work
+}
+
+/// `tests/parity.rs` looks at the logits.
+#[test]
+fn a_checkpoint_of_tensorflow_becomes_two_models() {
+    let work = with_checkpoint();
+    let run = work.run("convert --from original --to out");
+    assert!(!run.stderr.contains("left behind"), "{}", run.stderr);
+    run.results();
+    let detected =
+        work.ok_on("the cat says woof\n", "predict --model out/discriminator --device cpu");
+    assert_eq!(detected[0]["tokens"].as_array().unwrap().len(), 6, "{detected:?}");
+    let filled = work.ok_on("the cat [MASK] meow\n", "predict --model out/generator --device cpu");
+    assert_eq!(filled.len(), 1);
+    work.ok("convert --from original/model.ckpt-7 --to again --dtype f16");
+    let [full, half] =
+        ["out", "again"].map(|to| work.read(&format!("{to}/generator/model.safetensors")).len());
+    assert!(half < full * 2 / 3, "{half} of {full}");
+    work.remove("original/vocab.txt");
+    let bare = work.run("convert --from original --to bare");
+    assert!(bare.stderr.contains("vocab.txt is missing"), "{}", bare.stderr);
+    bare.results();
+}
+
+#[test]
+fn of_several_checkpoints_the_latest_is_taken_or_one_must_be_named() {
+    let work = with_checkpoint();
+    for ending in ["index", "data-00000-of-00001"] {
+        work.write(
+            &format!("original/model.ckpt-5.{ending}"),
+            work.read(&format!("original/model.ckpt-7.{ending}")),
+        );
+    }
+    work.remove("original/model.ckpt-5.data-00000-of-00001");
+    work.ok("convert --from original --to latest");
+    work.remove("original/checkpoint");
+    let words = ["original", "several checkpoints", "model.ckpt-5", "model.ckpt-7"];
+    work.fails("convert --from original --to out", &words);
+    let words = ["model.ckpt-5.data-00000-of-00001", "cannot be read"];
+    work.fails("convert --from original/model.ckpt-5 --to out", &words);
+    work.ok("convert --from original/model.ckpt-7 --to out");
+}
+
+#[test]
+fn damage_to_a_checkpoint_is_named() {
+    let work = with_checkpoint();
+    let (index, data) =
+        ("original/model.ckpt-7.index", "original/model.ckpt-7.data-00000-of-00001");
+    let convert = "convert --from original --to out";
+    let whole = work.read(index);
+    for at in (0..whole.len() - 48).step_by(97) {
+        let mut changed = whole.clone();
+        changed[at] ^= 1;
+        work.write(index, changed);
+        // Some bytes are of no block.
+        let run = work.run(&format!("{convert} --overwrite"));
+        assert!(run.code == Some(0) || run.stderr.contains("model.ckpt-7"), "{at}: {}", run.stderr);
+        std::fs::remove_dir_all(work.path("out")).ok();
+    }
+    for damaged in [&b""[..], b"not an index", &whole[..whole.len() - 1], &whole[1..]] {
+        work.write(index, damaged);
+        work.fails(convert, &["model.ckpt-7.index", "damaged"]);
+    }
+    work.write(index, &whole);
+    let numbers = work.read(data);
+    // Behind the last weight stands the step.
+    work.write(data, &numbers[..numbers.len() - 100]);
+    work.fails(convert, &["data-00000-of-00001", "cut off"]);
+    let mut changed = numbers.clone();
+    changed[1000] ^= 1;
+    work.write(data, changed);
+    work.fails(convert, &["data-00000-of-00001", "checksum"]);
+    work.write(data, numbers);
+    let vocabulary = String::from_utf8(work.read("original/vocab.txt")).unwrap();
+    work.write("original/vocab.txt", vocabulary + "more\n");
+    work.fails(convert, &["vocab.txt", "13 tokens", "vocab_size is 12"]);
+}
