@@ -13,12 +13,14 @@ mod gpu;
 mod hash;
 mod host;
 mod layer;
+pub mod layout;
 mod noise;
 mod optimizer;
 
 pub use differentiable::{gelu, layer_norm, softmax};
 pub use dropout::{DropoutMasks, dropout};
 pub use hash::Drop;
-pub use layer::{LayerSpec, LayerWeights, layer};
+pub use layer::{LayerSpec, layer};
+pub use layout::{Layout, Slot};
 pub use noise::add_gumbel;
 pub use optimizer::{AdamFactors, adam, sum_of_squares};

@@ -4,15 +4,20 @@
 //! google-research/electra: BERT with post-LayerNorm and no pooler, over embedding tables that
 //! may be narrower than the hidden size.
 
-use burn::backend::Dispatch;
-use burn::module::{Module, Param};
+use std::ops::Range;
+
+use burn::module::{
+    Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
+    Param,
+};
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
-use burn::tensor::module::embedding;
+use burn::tensor::module::{embedding, linear as affine};
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::config::{Activation, ElectraConfig};
 use crate::device::is_cpu;
-use crate::kernels::{self, DropoutMasks, LayerSpec, LayerWeights, gelu};
+use crate::kernels::layout::{self, Layout, Matrix, PANEL, Parts};
+use crate::kernels::{self, DropoutMasks, LayerSpec, gelu, layer_norm};
 
 /// One padded batch, as the network takes it.
 #[derive(Debug, Clone)]
@@ -193,40 +198,31 @@ impl Embeddings {
 }
 
 /// One transformer block: attention and feed-forward, each added back and normalised.
-///
-/// The fields are flat; `pretrained/names.rs` holds the table of their Hugging Face names.
 #[derive(Module, Debug)]
 pub struct EncoderLayer {
-    pub query: Linear,
-    pub key: Linear,
-    pub value: Linear,
-    pub attention_output: Linear,
-    pub attention_norm: LayerNorm,
-    pub intermediate: Linear,
-    pub output: Linear,
-    pub output_norm: LayerNorm,
+    /// Stands before the weights, so that who comes to them knows how they lie.
+    layout: Layout,
+    /// All sixteen tensors in one, see `kernels/layout.rs`; `pretrained/names.rs` holds the table of
+    /// their Hugging Face names.
+    pub weights: Param<Tensor<1>>,
     attention_dropout: Dropout,
     hidden_dropout: Dropout,
     num_attention_heads: usize,
+    epsilon: f64,
     #[module(skip)]
     hidden_act: Activation,
 }
 
 impl EncoderLayer {
     fn new(config: &ElectraConfig, device: &Device) -> Self {
-        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let layout = Layout { hidden: config.hidden_size, inner: config.intermediate_size };
         EncoderLayer {
-            query: linear(hidden, hidden, device),
-            key: linear(hidden, hidden, device),
-            value: linear(hidden, hidden, device),
-            attention_output: linear(hidden, hidden, device),
-            attention_norm: LayerNorm::new(config, hidden, device),
-            intermediate: linear(hidden, inner, device),
-            output: linear(inner, hidden, device),
-            output_norm: LayerNorm::new(config, hidden, device),
+            layout,
+            weights: Initializer::Zeros.init([layout.floats()], device),
             attention_dropout: Dropout { prob: config.attention_probs_dropout_prob },
             hidden_dropout: Dropout { prob: config.hidden_dropout_prob },
             num_attention_heads: config.num_attention_heads,
+            epsilon: config.layer_norm_eps,
             hidden_act: config.hidden_act,
         }
     }
@@ -239,70 +235,119 @@ impl EncoderLayer {
             return self.plain(hidden, mask, dropout);
         }
         let spec = LayerSpec {
+            layout: self.layout,
             heads: self.num_attention_heads,
             activation: self.hidden_act,
-            epsilon: self.output_norm.epsilon,
+            epsilon: self.epsilon,
             attention_drop: dropout.draw(self.attention_dropout.prob),
             hidden_drops: [(); 2].map(|()| dropout.draw(self.hidden_dropout.prob)),
         };
-        kernels::layer(hidden, mask, self.weights(), spec)
-    }
-
-    fn weights(&self) -> LayerWeights<Dispatch> {
-        let matrix = |linear: &Linear| linear.weight.val().into_dispatch();
-        let bias = |linear: &Linear| {
-            linear.bias.as_ref().expect("all of a layer have one").val().into_dispatch()
-        };
-        let vector = |vector: &Param<Tensor<1>>| vector.val().into_dispatch();
-        LayerWeights {
-            query: matrix(&self.query),
-            query_bias: bias(&self.query),
-            key: matrix(&self.key),
-            key_bias: bias(&self.key),
-            value: matrix(&self.value),
-            value_bias: bias(&self.value),
-            attention_output: matrix(&self.attention_output),
-            attention_output_bias: bias(&self.attention_output),
-            attention_gamma: vector(&self.attention_norm.gamma),
-            attention_beta: vector(&self.attention_norm.beta),
-            intermediate: matrix(&self.intermediate),
-            intermediate_bias: bias(&self.intermediate),
-            output: matrix(&self.output),
-            output_bias: bias(&self.output),
-            output_gamma: vector(&self.output_norm.gamma),
-            output_beta: vector(&self.output_norm.beta),
-        }
+        kernels::layer(hidden, mask, self.weights.val(), spec)
     }
 
     /// The layer operation by operation: what GPUs run, and what the CPU's form must equal.
     fn plain(&self, hidden: Tensor<3>, mask: Tensor<4>, dropout: &mut DropoutMasks) -> Tensor<3> {
-        let attended = self.attention(hidden.clone(), mask, dropout);
-        let attended =
-            self.hidden_dropout.forward(self.attention_output.forward(attended), dropout);
-        let hidden = self.attention_norm.forward(attended + hidden);
-        let inner = activate(self.hidden_act, self.intermediate.forward(hidden.clone()));
-        let output = self.hidden_dropout.forward(self.output.forward(inner), dropout);
-        self.output_norm.forward(output + hidden)
+        let weights = self.weights.val();
+        let ranges = self.layout.ranges();
+        let [w_qkv, w_o, w_1, w_2] = self.layout.matrices();
+        let linear = |x: Tensor<3>, of: layout::Linear<Range<usize>>, matrix: Matrix| {
+            let bias = weights.clone().slice([of.bias]);
+            affine(x, unpacked(weights.clone().slice([of.weight]), matrix), Some(bias))
+        };
+        let norm = |x: Tensor<3>, of: layout::Norm<Range<usize>>| {
+            let [gamma, beta] = [of.gamma, of.beta].map(|range| weights.clone().slice([range]));
+            layer_norm(x, gamma, beta, self.epsilon)
+        };
+        let Parts { qkv, attention_output, intermediate, output, .. } = ranges;
+        let qkv = linear(hidden.clone(), qkv, w_qkv); // [batch, seq, 3 hidden]
+        let attended = self.attention(qkv, mask, dropout);
+        let attended = linear(attended, attention_output, w_o);
+        let attended = self.hidden_dropout.forward(attended, dropout);
+        let hidden = norm(attended + hidden, ranges.attention_norm);
+        let inner = activate(self.hidden_act, linear(hidden.clone(), intermediate, w_1));
+        let output = self.hidden_dropout.forward(linear(inner, output, w_2), dropout);
+        norm(output + hidden, ranges.output_norm)
     }
 
-    fn attention(
-        &self,
-        hidden: Tensor<3>,
-        mask: Tensor<4>,
-        dropout: &mut DropoutMasks,
-    ) -> Tensor<3> {
-        let [batch, seq, width] = hidden.dims();
-        let heads = self.num_attention_heads;
+    /// # Shapes
+    /// - qkv: `[batch, seq, 3 hidden]`, output: `[batch, seq, hidden]`
+    fn attention(&self, qkv: Tensor<3>, mask: Tensor<4>, dropout: &mut DropoutMasks) -> Tensor<3> {
+        let [batch, seq, _] = qkv.dims();
+        let (width, heads) = (self.layout.hidden, self.num_attention_heads);
         let head_size = width / heads;
-        let split = |x: Tensor<3>| x.reshape([batch, seq, heads, head_size]).swap_dims(1, 2);
-        let query = split(self.query.forward(hidden.clone())); // [batch, heads, seq, head_size]
-        let key = split(self.key.forward(hidden.clone()));
-        let value = split(self.value.forward(hidden));
+        let third = |i: usize| {
+            let x = qkv.clone().narrow(2, i * width, width);
+            x.reshape([batch, seq, heads, head_size]).swap_dims(1, 2)
+        };
+        let [query, key, value] = [0, 1, 2].map(third); // [batch, heads, seq, head_size]
         let scores = query.matmul(key.transpose()) / (head_size as f64).sqrt() + mask;
         let probs = kernels::softmax(scores); // [batch, heads, seq, seq]
         let probs = self.attention_dropout.forward(probs, dropout);
         probs.matmul(value).swap_dims(1, 2).reshape([batch, seq, width])
     }
+}
+
+/// A matrix out of its panels, `[in, out]`.
+fn unpacked(panels: Tensor<1>, matrix: Matrix) -> Tensor<2> {
+    let Matrix { rows, columns } = matrix;
+    let panels = panels.reshape([matrix.panels(), rows, PANEL]).swap_dims(0, 1);
+    panels.reshape([rows, matrix.panels() * PANEL]).narrow(1, 0, columns)
+}
+
+/// What a [`Layout`] in the module tree is called.
+const LAYOUT: &str = "Layout";
+
+/// A constant that tells visitors its sizes. The tree of modules has names alone for them: its own
+/// is `HIDDENxINNER`, in a container that is called [`LAYOUT`].
+impl Module for Layout {
+    fn visit<V: ModuleVisitor>(&self, visitor: &mut V) {
+        visitor.enter_module(&self.to_string(), LAYOUT);
+        visitor.exit_module(&self.to_string(), LAYOUT);
+    }
+
+    fn map<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+        mapper.enter_module(&self.to_string(), LAYOUT);
+        mapper.exit_module(&self.to_string(), LAYOUT);
+        self
+    }
+
+    fn collect_devices(&self, devices: Devices) -> Devices {
+        devices
+    }
+
+    fn to_device(self, _: &Device) -> Self {
+        self
+    }
+
+    fn fork(self, _: &Device) -> Self {
+        self
+    }
+
+    fn materialize(self) -> Self {
+        self
+    }
+
+    fn valid(&self) -> Self {
+        *self
+    }
+
+    fn train(self) -> Self {
+        self
+    }
+}
+
+impl ModuleDisplayDefault for Layout {
+    fn content(&self, content: Content) -> Option<Content> {
+        content.add_formatted(self).optional()
+    }
+}
+
+impl ModuleDisplay for Layout {}
+
+/// The sizes that a [`Layout`] tells when a visitor enters it.
+pub(crate) fn told_layout(name: &str, container: &str) -> Option<Layout> {
+    let (hidden, inner) = name.split_once('x').filter(|_| container == LAYOUT)?;
+    Some(Layout { hidden: hidden.parse().ok()?, inner: inner.parse().ok()? })
 }
 
 /// 0 where a token may be looked at, -10000 where it is padding (the reference's number; after
@@ -376,11 +421,10 @@ impl LayerNorm {
 
 #[cfg(test)]
 mod tests {
-    use burn::module::{ModuleMapper, ModuleVisitor};
-    use burn::optim::GradientsParams;
     use burn::tensor::TensorData;
 
     use super::*;
+    use crate::kernels::Slot;
 
     /// One way through a layer.
     #[derive(Debug, Clone, Copy)]
@@ -415,27 +459,17 @@ mod tests {
         Tensor::from_data(TensorData::new(values, shape), device)
     }
 
-    /// Gives every parameter numbers of its own.
-    struct Waves(f32);
-
-    impl ModuleMapper for Waves {
-        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-            self.0 += 1.0;
-            let (shape, device) = (param.val().dims(), param.val().device());
-            let scale = if D == 1 { 0.5 } else { (shape[0] as f64).powf(-0.5) };
-            let value = wave(shape, self.0, &device).inner() * scale;
-            Param::from_tensor(Tensor::from_inner(value)).set_require_grad(true)
+    /// Every tensor with numbers of its own.
+    fn weights(layout: Layout) -> Vec<f32> {
+        let mut all = vec![0f32; layout.floats()];
+        for (number, slot) in Slot::ALL.into_iter().enumerate() {
+            let shape = layout.shape(slot);
+            let scale = if shape.len() == 1 { 0.5 } else { (shape[0] as f64).powf(-0.5) };
+            let count = shape.iter().product();
+            let values = wave([count], number as f32, &Device::flex()) * scale;
+            layout.write(slot, &values.into_data().try_into_vec::<f32>().unwrap(), &mut all);
         }
-    }
-
-    /// Every gradient, in the order of the fields.
-    struct Collect<'a>(&'a GradientsParams, Vec<Vec<f32>>);
-
-    impl ModuleVisitor for Collect<'_> {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            let grad = self.0.get::<D>(param.id).expect("every weight has a gradient");
-            self.1.push(grad.into_data().try_into_vec().unwrap());
-        }
+        all
     }
 
     fn layer(case: Case, device: &Device) -> EncoderLayer {
@@ -448,7 +482,10 @@ mod tests {
             attention_probs_dropout_prob: case.dropout,
             ..ElectraConfig::default()
         };
-        EncoderLayer::new(&config, device).map(&mut Waves(0.0))
+        let layer = EncoderLayer::new(&config, device);
+        let weights = weights(layer.layout);
+        let weights = Tensor::from_data(TensorData::new(weights, [layer.layout.floats()]), device);
+        EncoderLayer { weights: Param::from_tensor(weights), ..layer }
     }
 
     fn mask(case: Case, device: &Device) -> Tensor<4> {
@@ -479,10 +516,17 @@ mod tests {
             .map(|t| t.into_data())
             .map(|data| data.try_into_vec::<f32>().unwrap())
             .collect::<Vec<_>>();
-        let grads = GradientsParams::from_grads(grads, &layer);
-        let mut collect = Collect(&grads, Vec::new());
-        layer.visit(&mut collect);
-        all.extend(collect.1);
+        let grad = layer.weights.val().grad(&grads).unwrap();
+        let grad: Vec<f32> = grad.into_data().try_into_vec().unwrap();
+        let layout = layer.layout;
+        all.extend(Slot::ALL.map(|slot| layout.read(slot, &grad)));
+        // What fills panels up has none.
+        let mut rest = grad;
+        for slot in Slot::ALL {
+            let count = layout.shape(slot).iter().product();
+            layout.write(slot, &vec![0.0; count], &mut rest);
+        }
+        assert!(rest.iter().all(|value| *value == 0.0), "{case:?}");
         all
     }
 
@@ -561,6 +605,6 @@ mod tests {
         let grads = (output * wave([3, 11, 32], 2.5, &device)).sum().backward();
         let dx: Vec<f32> = x.grad(&grads).unwrap().into_data().try_into_vec().unwrap();
         assert_eq!(dx, run(CASE, EncoderLayer::forward)[1]);
-        assert!(frozen.query.weight.val().grad(&grads).is_none());
+        assert!(frozen.weights.val().grad(&grads).is_none());
     }
 }

@@ -83,9 +83,10 @@ impl OptimizerConfig {
         self.learning_rate * factor
     }
 
-    /// What holds for a parameter of this Hugging Face name.
-    fn group(&self, name: &str) -> Group {
-        Group { layer_factor: self.layer_factor(name), weight_decay: self.weight_decay_of(name) }
+    /// What holds for a parameter of this Hugging Face name, of which so much decays.
+    fn group(&self, name: &str, decaying: usize) -> Group {
+        let (layer_factor, weight_decay) = (self.layer_factor(name), self.weight_decay_of(name));
+        Group { layer_factor, weight_decay, decaying }
     }
 
     /// The factor on the learning rate of a parameter, by its Hugging Face name.
@@ -109,6 +110,8 @@ impl OptimizerConfig {
 struct Group {
     layer_factor: f64,
     weight_decay: f64,
+    /// So many elements, from the first on.
+    decaying: usize,
 }
 
 /// The optimizer and its moments, for one module.
@@ -193,7 +196,8 @@ struct Groups<'a> {
 
 impl ModuleVisitor for Groups<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        self.found.insert(param.id, self.config.group(&self.at.name()));
+        let decaying = self.at.decaying(param.lazy_shape().num_elements());
+        self.found.insert(param.id, self.config.group(&self.at.name(), decaying));
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {
@@ -217,7 +221,7 @@ struct Update<'a> {
 impl Update<'_> {
     fn factors(&self, id: ParamId) -> AdamFactors {
         let Optimizer { config, groups, .. } = &*self.optimizer;
-        let Group { layer_factor, weight_decay } = groups[&id];
+        let Group { layer_factor, weight_decay, decaying } = groups[&id];
         let learning_rate = self.learning_rate * layer_factor;
         AdamFactors {
             beta_1: config.beta_1,
@@ -226,6 +230,7 @@ impl Update<'_> {
             step_size: learning_rate / self.first_correction,
             root_scale: 1.0 / self.second_correction.sqrt(),
             keep: 1.0 - learning_rate * weight_decay,
+            decaying,
         }
     }
 

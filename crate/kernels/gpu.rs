@@ -27,6 +27,7 @@ fn adam_kernel(
     step_size: f32,
     root_scale: f32,
     keep: f32,
+    decaying: u32,
 ) {
     let i = ABSOLUTE_POS;
     if i >= weight.len() {
@@ -37,6 +38,7 @@ fn adam_kernel(
     let v = second[i] * beta_2 + g * g * rest_2;
     first[i] = m;
     second[i] = v;
+    let keep = select((i as u32) < decaying, keep, 1.0f32);
     weight[i] = weight[i] * keep - m / (v.sqrt() * root_scale + epsilon) * step_size;
 }
 
@@ -147,6 +149,7 @@ impl OptimizerOps for CubeBackend {
             f.step_size as f32,
             f.root_scale as f32,
             f.keep as f32,
+            f.decaying as u32,
         );
         (weight, first, second)
     }

@@ -19,6 +19,8 @@ pub struct AdamFactors {
     pub root_scale: f64,
     /// 1 - learning rate × weight decay.
     pub keep: f64,
+    /// So many elements decay, from the first on.
+    pub decaying: usize,
 }
 
 /// One update of one parameter: the new weight and moments. All have the shape of the weight but
@@ -93,7 +95,13 @@ impl OptimizerOps for Flex {
         let parts = parts.zip(floats(&mut first).chunks_mut(host::CHUNK));
         let parts = parts.zip(floats(&mut second).chunks_mut(host::CHUNK));
         let parts = parts.zip(grad.storage::<f32>().chunks(host::CHUNK));
-        host::map(parts.collect(), |(((w, m), v), g)| adam_chunk(w, g, m, v, clip, f));
+        host::map(parts.enumerate().collect(), |(number, (((w, m), v), g))| {
+            let decaying = f.decaying.saturating_sub(number * host::CHUNK).min(w.len());
+            let ([w, w_2], [m, m_2]) = (cut(w, decaying), cut(m, decaying));
+            let ([v, v_2], (g, g_2)) = (cut(v, decaying), g.split_at(decaying));
+            adam_chunk(w, g, m, v, clip, f);
+            adam_chunk(w_2, g_2, m_2, v_2, clip, AdamFactors { keep: 1.0, ..f });
+        });
         let [weight, first, second] = [weight, first, second].map(FloatTensor::<Flex>::from_data);
         (weight, first, second)
     }
@@ -122,6 +130,10 @@ fn floats(data: &mut TensorData) -> &mut [f32] {
     data.as_mut_slice().expect("weights and moments are f32")
 }
 
+fn cut(floats: &mut [f32], at: usize) -> [&mut [f32]; 2] {
+    floats.split_at_mut(at).into()
+}
+
 fn adam_chunk(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], clip: f32, f: AdamFactors) {
     let (beta_1, beta_2) = (f.beta_1 as f32, f.beta_2 as f32);
     let (rest_1, rest_2) = ((1.0 - f.beta_1) as f32, (1.0 - f.beta_2) as f32);
@@ -148,7 +160,12 @@ pub fn plain_adam<const D: usize>(
     let first = first * f.beta_1 + grad.clone() * (1.0 - f.beta_1);
     let second = second * f.beta_2 + grad.clone() * grad * (1.0 - f.beta_2);
     let root = second.clone().sqrt() * f.root_scale + f.epsilon;
-    let weight = weight * f.keep - first.clone() / root * f.step_size;
+    let shape = weight.shape();
+    let flat = weight.flatten::<1>(0, D - 1);
+    let [decaying, rest] =
+        [0..f.decaying, f.decaying..shape.num_elements()].map(|range| flat.clone().slice([range]));
+    let kept = Tensor::cat(vec![decaying * f.keep, rest], 0).reshape(shape);
+    let weight = kept - first.clone() / root * f.step_size;
     [weight, first, second]
 }
 
@@ -171,6 +188,7 @@ mod tests {
             step_size: 0.01,
             root_scale: 1.5,
             keep: 0.999,
+            decaying: 20_001,
         };
         let n = 40_000;
         let moments = || [wave(n, 0.1), wave(n, 0.2).abs()];

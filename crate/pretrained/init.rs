@@ -37,15 +37,14 @@ const GLOROT: [&str; 2] = ["embeddings_project.weight", "dense_prediction.weight
 impl Fresh {
     /// Ones for scales, zeros for biases and for differences of tables, a draw for matrices. Each
     /// tensor has a stream of its own, so the order does not matter.
-    pub(super) fn draw(self, name: &str, field: &str, shape: &[usize]) -> Vec<f32> {
+    pub(super) fn draw(self, name: &str, shape: &[usize]) -> Vec<f32> {
         let count = shape.iter().product();
         let mut rng = ChaCha8Rng::seed_from_u64(stream(self.seed, name, 0));
         let original = self.init == Init::Original;
         let fan_in = self.init == Init::FanIn;
-        match field {
-            "gamma" => vec![1.0; count],
-            "beta" | "bias" => vec![0.0; count],
-            _ if name.starts_with("delta.") => vec![0.0; count],
+        match name {
+            _ if name.ends_with("LayerNorm.weight") => vec![1.0; count],
+            _ if name.ends_with("bias") || name.starts_with("delta.") => vec![0.0; count],
             _ if original && GLOROT.iter().any(|end| name.ends_with(end)) => {
                 let limit = (6.0 / (shape[0] + shape[1]) as f64).sqrt();
                 (0..count).map(|_| ((2.0 * unit(&mut rng) - 1.0) * limit) as f32).collect()
@@ -94,7 +93,7 @@ mod tests {
 
     fn drawn(name: &str, shape: [usize; 2]) -> Vec<f32> {
         let fresh = Fresh { seed: 1, std: 0.02, init: Init::FanIn, allowed: |_| true };
-        fresh.draw(name, "weight", &shape)
+        fresh.draw(name, &shape)
     }
 
     fn deviation(values: &[f32]) -> f64 {

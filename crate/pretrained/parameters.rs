@@ -7,7 +7,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
 
 use super::init::Fresh;
-use super::names::Place;
+use super::names::{Named, Place, joined};
 use super::weights::{HostTensor, Weights, list};
 use crate::error::{Error, Result};
 
@@ -39,20 +39,18 @@ async fn read_back<M: Module>(
     model.visit(&mut collect);
     let read = collect.read.execute_async().await;
     let read = read.map_err(|e| Error::new("reading the weights back", format!("{e:?}")))?;
-    let named = collect.found.into_iter().zip(read).map(|((name, transposed), data)| {
-        let shape = data.shape().to_vec();
+    let named = collect.found.into_iter().zip(read).flat_map(|(parts, data)| {
         let values = data.try_into_vec::<f32>().expect("parameters are f32");
-        let tensor = HostTensor { shape, values };
-        (name, if transposed { tensor.transposed() } else { tensor })
+        parts.into_iter().map(move |named| (named.read(&values), named.name))
     });
-    Ok(named.collect())
+    Ok(named.map(|(tensor, name)| (name, tensor)).collect())
 }
 
 struct Collect<'a> {
     at: Place,
     /// Read from here instead of the parameters themselves.
     held: Option<&'a GradientsParams>,
-    found: Vec<(String, bool)>,
+    found: Vec<Vec<Named>>,
     read: Transaction,
 }
 
@@ -63,7 +61,7 @@ impl ModuleVisitor for Collect<'_> {
             None => Some(param.val()),
         };
         let Some(tensor) = tensor else { return };
-        self.found.push((self.at.name(), self.at.is_linear_weight()));
+        self.found.push(self.at.tensors(&tensor.shape()));
         let read = std::mem::take(&mut self.read);
         self.read = read.register(tensor);
     }
@@ -120,20 +118,24 @@ struct Hold {
 
 impl ModuleVisitor for Hold {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let name = self.at.name();
-        let Some(tensor) = self.weights.tensors.remove(&name) else {
-            if !self.partly {
-                self.problems.push(format!("{}{name} is missing", self.prefix));
-            }
-            return;
-        };
-        let tensor = if self.at.is_linear_weight() { tensor.transposed() } else { tensor };
         let shape = param.lazy_shape();
-        if tensor.shape != shape.to_vec() {
-            self.problems.push(format!("{name} has shape {:?}, expected {shape:?}", tensor.shape));
+        let named = self.at.tensors(&shape);
+        let there = |named: &Named| self.weights.tensors.contains_key(&named.name);
+        if self.partly && !named.iter().any(there) {
             return;
         }
-        let data = TensorData::new(tensor.values, tensor.shape);
+        let mut parts = Vec::new();
+        for named in named {
+            match take(&mut self.weights, &named) {
+                Some(Ok(values)) => parts.push((named, values)),
+                Some(Err(problem)) => self.problems.push(problem),
+                None => self.problems.push(format!("{}{} is missing", self.prefix, named.name)),
+            }
+        }
+        if !self.problems.is_empty() {
+            return;
+        }
+        let data = TensorData::new(joined(parts), shape);
         self.held.register(param.id, Tensor::<D>::from_data(data, &self.device));
     }
 
@@ -144,6 +146,19 @@ impl ModuleVisitor for Hold {
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.at.exit();
     }
+}
+
+/// Takes a tensor's values, as the network has them; None where it is missing.
+///
+/// # Errors
+/// It is mis-shaped.
+fn take(weights: &mut Weights, named: &Named) -> Option<std::result::Result<Vec<f32>, String>> {
+    let tensor = weights.tensors.remove(&named.name)?;
+    let (found, wanted) = (&tensor.shape, named.stored_shape());
+    if *found != wanted {
+        return Some(Err(format!("{} has shape {found:?}, expected {wanted:?}", named.name)));
+    }
+    Some(Ok(named.values(tensor)))
 }
 
 /// Gives a network exactly these tensors, which have the names and layouts of [`tensors`].
@@ -184,29 +199,22 @@ pub(super) fn fill<M: Module>(model: M, weights: &mut Weights, fresh: Option<Fre
 }
 
 impl Fill<'_> {
-    fn values(&mut self, shape: &[usize]) -> Option<Vec<f32>> {
-        let name = self.at.name();
-        let wanted: Vec<usize> = match self.at.is_linear_weight() {
-            true => shape.iter().rev().copied().collect(),
-            false => shape.to_vec(),
-        };
-        match self.weights.tensors.remove(&name) {
-            Some(tensor) if tensor.shape != wanted => {
-                let found = tensor.shape;
-                self.problems.push(format!("{name} has shape {found:?}, expected {wanted:?}"));
+    fn values(&mut self, named: &Named) -> Option<Vec<f32>> {
+        match take(self.weights, named) {
+            Some(Ok(values)) if values.iter().any(|value| !value.is_finite()) => {
+                self.problems.push(format!("{} holds values that are not finite", named.name));
                 None
             }
-            Some(tensor) if tensor.values.iter().any(|value| !value.is_finite()) => {
-                self.problems.push(format!("{name} holds values that are not finite"));
+            Some(Ok(values)) => Some(values),
+            Some(Err(problem)) => {
+                self.problems.push(problem);
                 None
             }
-            Some(tensor) if self.at.is_linear_weight() => Some(tensor.transposed().values),
-            Some(tensor) => Some(tensor.values),
-            None => self.draw(&name, shape),
+            None => self.draw(named),
         }
     }
 
-    fn draw(&mut self, name: &str, shape: &[usize]) -> Option<Vec<f32>> {
+    fn draw(&mut self, Named { name, shape, .. }: &Named) -> Option<Vec<f32>> {
         // Nothing is drawn for a network that cannot be used: its size may be nonsense, too.
         if !self.problems.is_empty() {
             return None;
@@ -215,17 +223,20 @@ impl Fill<'_> {
             self.problems.push(format!("{name} is missing"));
             return None;
         };
-        let field = self.at.field();
-        Some(fresh.draw(name, field, shape))
+        Some(fresh.draw(name, shape))
     }
 }
 
 impl ModuleMapper for Fill<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = param.lazy_shape();
-        let Some(values) = self.values(&shape) else { return param };
+        let named = self.at.tensors(&shape).into_iter();
+        // All are looked at, so that all that is wrong is told.
+        let parts: Vec<_> = named.map(|named| (self.values(&named), named)).collect();
+        let parts = parts.into_iter().map(|(values, named)| Some((named, values?)));
+        let Some(parts) = parts.collect() else { return param };
         let (id, device) = (param.id, param.lazy_device());
-        let tensor = Tensor::from_data(TensorData::new(values, shape), &device);
+        let tensor = Tensor::from_data(TensorData::new(joined(parts), shape), &device);
         // Said outright: on a device without autodiff a parameter would load as frozen.
         param.transform_for_load(tensor, id).set_require_grad(true)
     }
@@ -236,5 +247,77 @@ impl ModuleMapper for Fill<'_> {
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.at.exit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Init, fresh};
+    use super::*;
+    use crate::config::ElectraConfig;
+    use crate::heads::{Architecture, Electra};
+
+    /// Of widths that fill no panel.
+    fn config() -> ElectraConfig {
+        ElectraConfig {
+            vocab_size: 30,
+            embedding_size: 8,
+            hidden_size: 15,
+            intermediate_size: 37,
+            num_attention_heads: 5,
+            num_hidden_layers: 2,
+            max_position_embeddings: 8,
+            ..ElectraConfig::default()
+        }
+    }
+
+    /// A layer's tensors lie in one, and yet each is drawn and named as if it stood alone.
+    #[test]
+    fn tensors_of_a_layer_have_names_and_draws_of_their_own() {
+        let (config, device) = (config(), Device::flex());
+        let model = fresh(&config, Architecture::PreTraining, 3, &device);
+        let tensors = pollster::block_on(tensors(&model)).unwrap();
+        assert_eq!(tensors.len(), 5 + 2 + 2 * 16 + 4);
+        let layer = "electra.encoder.layer.1";
+        let draw = Fresh { seed: 3, std: 0.02, init: Init::Transformers, allowed: |_| true };
+        for (name, shape) in [
+            ("attention.self.key.weight", vec![15, 15]),
+            ("intermediate.dense.weight", vec![37, 15]),
+            ("output.dense.weight", vec![15, 37]),
+            ("attention.self.value.bias", vec![15]),
+            ("output.LayerNorm.weight", vec![15]),
+        ] {
+            let name = format!("{layer}.{name}");
+            assert_eq!(tensors[&name].shape, shape, "{name}");
+            // Drawn in the order [in, out].
+            let ours: Vec<usize> = shape.iter().rev().copied().collect();
+            let drawn = HostTensor { values: draw.draw(&name, &ours), shape: ours };
+            let drawn = if shape.len() == 2 { drawn.transposed() } else { drawn };
+            assert_eq!(tensors[&name], drawn, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_back_fills_another_network() {
+        let (config, device) = (config(), Device::flex());
+        let model = fresh(&config, Architecture::PreTraining, 3, &device);
+        let all = pollster::block_on(tensors(&model)).unwrap();
+        let empty = || Electra::new(&config, Architecture::PreTraining, &device);
+        let again = fill_from(empty(), "file", all.clone(), None).unwrap();
+        assert_eq!(pollster::block_on(tensors(&again)).unwrap(), all);
+        let held = held_from(&again, "file", "first.", all.clone(), &device, false).unwrap();
+        assert_eq!(pollster::block_on(tensors_of(&again, &held)).unwrap(), all);
+        // One of a layer's tensors alone is missing, or wrong.
+        let name = "electra.encoder.layer.0.attention.self.value.weight";
+        let mut less = all.clone();
+        less.remove(name);
+        let error = fill_from(empty(), "file", less.clone(), None).unwrap_err();
+        assert!(error.problem.contains(&format!("{name} is missing")), "{error}");
+        let error = held_from(&again, "file", "first.", less, &device, true).unwrap_err();
+        assert!(error.problem.contains(&format!("first.{name} is missing")), "{error}");
+        let mut turned = all;
+        turned.get_mut(name).unwrap().shape = vec![25, 9];
+        let error = fill_from(empty(), "file", turned, None).unwrap_err();
+        assert!(error.problem.contains("[25, 9], expected [15, 15]"), "{error}");
     }
 }

@@ -7,7 +7,8 @@
 use crate::config::Activation;
 
 use super::super::hash::Drop;
-use super::product::{Panels, View, outer, pack, packed_len, product};
+use super::super::layout::{Layout, Linear, Matrix, Norm, PANEL, Parts};
+use super::product::{Panels, View, outer, packed_len, panel_blocks, product, turn_panel};
 use super::{Block, map, row_blocks, rows, scratch};
 
 /// Rows that a thread takes through several products while they are in its cache.
@@ -19,6 +20,8 @@ const PIECE: usize = 256;
 /// What a layer is besides its weights.
 #[derive(Debug, Clone, Copy)]
 pub struct LayerSpec {
+    /// Of its weights.
+    pub layout: Layout,
     pub heads: usize,
     pub activation: Activation,
     /// Of the norms.
@@ -29,92 +32,6 @@ pub struct LayerSpec {
     pub hidden_drops: [Option<Drop>; 2],
 }
 
-/// `x W + b`. The gradient of one has the same form.
-#[derive(Debug, Clone, Copy)]
-pub struct Linear<T> {
-    /// `[in, out]`
-    pub weight: T,
-    /// `[out]`
-    pub bias: T,
-}
-
-/// `n γ + β` of a row's normalised n, `[H]` each.
-#[derive(Debug, Clone, Copy)]
-pub struct Norm<T> {
-    pub gamma: T,
-    pub beta: T,
-}
-
-/// The weights of a layer, or their gradients.
-#[derive(Debug, Clone, Copy)]
-pub struct Weights<T> {
-    pub query: Linear<T>,
-    pub key: Linear<T>,
-    pub value: Linear<T>,
-    pub attention_output: Linear<T>,
-    pub attention_norm: Norm<T>,
-    pub intermediate: Linear<T>,
-    pub output: Linear<T>,
-    pub output_norm: Norm<T>,
-}
-
-impl<T> Weights<T> {
-    /// One after the other: the linears as they are declared, each with its bias, then the norms.
-    pub fn each(self) -> impl Iterator<Item = T> {
-        let (linears, norms) = self.parts();
-        let linears = linears.into_iter().flat_map(|linear| [linear.weight, linear.bias]);
-        linears.chain(norms.into_iter().flat_map(|norm| [norm.gamma, norm.beta]))
-    }
-
-    pub fn map<U>(self, mut f: impl FnMut(T) -> U) -> Weights<U> {
-        let (linears, norms) = self.parts();
-        let linears =
-            linears.map(|Linear { weight, bias }| Linear { weight: f(weight), bias: f(bias) });
-        let norms = norms.map(|Norm { gamma, beta }| Norm { gamma: f(gamma), beta: f(beta) });
-        Weights::of(linears, norms)
-    }
-
-    pub fn each_ref(&self) -> Weights<&T> {
-        fn linear<T>(of: &Linear<T>) -> Linear<&T> {
-            Linear { weight: &of.weight, bias: &of.bias }
-        }
-        fn norm<T>(of: &Norm<T>) -> Norm<&T> {
-            Norm { gamma: &of.gamma, beta: &of.beta }
-        }
-        Weights {
-            query: linear(&self.query),
-            key: linear(&self.key),
-            value: linear(&self.value),
-            attention_output: linear(&self.attention_output),
-            attention_norm: norm(&self.attention_norm),
-            intermediate: linear(&self.intermediate),
-            output: linear(&self.output),
-            output_norm: norm(&self.output_norm),
-        }
-    }
-
-    fn parts(self) -> ([Linear<T>; 6], [Norm<T>; 2]) {
-        let Weights { query, key, value, attention_output, intermediate, output, .. } = self;
-        let linears = [query, key, value, attention_output, intermediate, output];
-        (linears, [self.attention_norm, self.output_norm])
-    }
-
-    fn of(linears: [Linear<T>; 6], norms: [Norm<T>; 2]) -> Self {
-        let [query, key, value, attention_output, intermediate, output] = linears;
-        let [attention_norm, output_norm] = norms;
-        Weights {
-            query,
-            key,
-            value,
-            attention_output,
-            attention_norm,
-            intermediate,
-            output,
-            output_norm,
-        }
-    }
-}
-
 /// What goes in, and what it is about.
 #[derive(Clone, Copy)]
 pub struct Input<'a> {
@@ -122,18 +39,23 @@ pub struct Input<'a> {
     pub x: &'a [f32],
     /// Added to the scores, `[batch, 1 or seq, seq]`.
     pub mask: &'a [f32],
-    pub weights: Weights<&'a [f32]>,
+    /// In the layout of the spec.
+    pub weights: &'a [f32],
     pub batch: usize,
     pub spec: LayerSpec,
 }
 
 impl<'a> Input<'a> {
     fn hidden(&self) -> usize {
-        self.weights.output_norm.gamma.len()
+        self.spec.layout.hidden
     }
 
     fn inner(&self) -> usize {
-        self.weights.intermediate.bias.len()
+        self.spec.layout.inner
+    }
+
+    fn parts(&self) -> Parts<&'a [f32]> {
+        self.spec.layout.split(self.weights)
     }
 
     fn tokens(&self) -> usize {
@@ -189,49 +111,11 @@ pub struct Kept {
 }
 
 // ---------------------------------------------------------------------------------------------
-// Packed weights
-
-/// The six matrices as products read them, or their transposes.
-struct Packed<'a> {
-    values: Vec<Vec<f32>>,
-    shapes: Vec<[usize; 2]>,
-    weights: Weights<&'a [f32]>,
-}
-
-impl<'a> Packed<'a> {
-    fn new(weights: Weights<&'a [f32]>, transposed: bool) -> Self {
-        let views = weights.parts().0.map(|linear| {
-            let view = View::whole(linear.weight, linear.bias.len());
-            if transposed { view.transposed() } else { view }
-        });
-        let values = map(views.to_vec(), |view| {
-            let mut values = vec![0.0; packed_len(view.rows(), view.columns())];
-            pack(view, &mut values);
-            values
-        });
-        let shapes = views.iter().map(|view| [view.rows(), view.columns()]).collect();
-        Packed { values, shapes, weights }
-    }
-
-    fn panels(&self, matrix: usize) -> Panels<'_> {
-        let [rows, columns] = self.shapes[matrix];
-        Panels::new(&self.values[matrix], rows, columns)
-    }
-}
-
-/// The order of the matrices in [`Packed`].
-const QKV: [usize; 3] = [0, 1, 2];
-const ATTENTION_OUTPUT: usize = 3;
-const INTERMEDIATE: usize = 4;
-const OUTPUT: usize = 5;
-
-// ---------------------------------------------------------------------------------------------
 // Forward
 
 /// The layer's output, `[T, H]`.
 pub fn forward(input: &Input) -> Vec<f32> {
-    let packed = Packed::new(input.weights, false);
-    let qkv = project(input, &packed);
+    let qkv = project(input);
     let (context, _) = attend(input, &qkv);
     drop(qkv);
     let (hidden, inner) = (input.hidden(), input.inner());
@@ -245,8 +129,8 @@ pub fn forward(input: &Input) -> Vec<f32> {
             let (inner, floats) = floats.split_at_mut(count * inner);
             let (n2, r) = floats.split_at_mut(count * hidden);
             let first = block * ROWS;
-            attended(input, &packed, first, &context, [n, r, middle]);
-            fed_forward(input, &packed, first, middle, [inner, &mut [], n2, r, y]);
+            attended(input, first, &context, [n, r, middle]);
+            fed_forward(input, first, middle, [inner, &mut [], n2, r, y]);
         });
     });
     y
@@ -254,8 +138,7 @@ pub fn forward(input: &Input) -> Vec<f32> {
 
 /// The same, with what [`backward`] needs.
 pub fn forward_keeping(input: &Input) -> (Vec<f32>, Kept) {
-    let packed = Packed::new(input.weights, false);
-    let qkv = project(input, &packed);
+    let qkv = project(input);
     let (context, softmax) = attend(input, &qkv);
     let (tokens, hidden, width) = (input.tokens(), input.hidden(), input.inner());
     let zeros = |width: usize| vec![0f32; tokens * width];
@@ -275,25 +158,22 @@ pub fn forward_keeping(input: &Input) -> (Vec<f32>, Kept) {
     let blocks = row_blocks(tokens, ROWS, matrices);
     map(blocks.into_iter().enumerate().collect(), |(block, matrices)| {
         let [n1, r1, middle, inner, slope, n2, r2, y] = matrices;
-        attended(input, &packed, block * ROWS, &context, [n1, r1, middle]);
-        fed_forward(input, &packed, block * ROWS, middle, [inner, slope, n2, r2, y]);
+        attended(input, block * ROWS, &context, [n1, r1, middle]);
+        fed_forward(input, block * ROWS, middle, [inner, slope, n2, r2, y]);
     });
     (y, Kept { qkv, softmax, context, n1, r1, middle, inner, slope, n2, r2 })
 }
 
 /// Queries, keys and values: `x Wqkv + bqkv`, `[T, 3 H]`.
-fn project(input: &Input, packed: &Packed) -> Vec<f32> {
+fn project(input: &Input) -> Vec<f32> {
     let hidden = input.hidden();
-    let Weights { query, key, value, .. } = input.weights;
+    let Linear { weight, bias } = input.parts().qkv;
+    let panels = Panels::new(weight, hidden, 3 * hidden);
     let mut qkv = vec![0.0; 3 * input.x.len()];
-    let blocks = Block::whole(&mut qkv, 3 * hidden).cut(ROWS, 3 * hidden);
-    let items = blocks.into_iter().zip(input.x.chunks(ROWS * hidden)).collect();
-    map(items, |(mut out, x): (Block, &[f32])| {
-        for (i, linear) in [query, key, value].iter().enumerate() {
-            let mut out = out.columns(i * hidden..(i + 1) * hidden);
-            product(View::whole(x, hidden), packed.panels(QKV[i]), &mut out, false);
-            (0..x.len() / hidden).for_each(|row| rows::add(out.row(row), linear.bias));
-        }
+    let items = qkv.chunks_mut(ROWS * 3 * hidden).zip(input.x.chunks(ROWS * hidden)).collect();
+    map(items, |(qkv, x): (&mut [f32], &[f32])| {
+        product(View::whole(x, hidden), panels, &mut Block::whole(qkv, 3 * hidden), false);
+        qkv.chunks_mut(3 * hidden).for_each(|row| rows::add(row, bias));
     });
     qkv
 }
@@ -338,24 +218,24 @@ fn attend(input: &Input, qkv: &[f32]) -> (Vec<f32>, Vec<f32>) {
 }
 
 /// The first half's end, of the rows from `first` on: `middle = norm(drop(ctx Wo + bo) + x)`.
-fn attended(input: &Input, packed: &Packed, first: usize, context: &[f32], out: [&mut [f32]; 3]) {
+fn attended(input: &Input, first: usize, context: &[f32], out: [&mut [f32]; 3]) {
     let hidden = input.hidden();
-    let Weights { attention_output, attention_norm, .. } = packed.weights;
+    let Parts { attention_output, attention_norm, .. } = input.parts();
     let [n, r, middle] = out;
     let (from, length) = (first * hidden, n.len());
     let (x, context) = (&input.x[from..][..length], &context[from..][..length]);
-    let panels = packed.panels(ATTENTION_OUTPUT);
+    let panels = Panels::new(attention_output.weight, hidden, hidden);
     product(View::whole(context, hidden), panels, &mut Block::whole(n, hidden), false);
     let end = End { input, first, bias: attention_output.bias, norm: attention_norm, half: 0 };
     end.run(x, [n, r, middle]);
 }
 
 /// The second half: `inner = f(middle W1 + b1)`, `y = norm(drop(inner W2 + b2) + middle)`.
-fn fed_forward(input: &Input, packed: &Packed, first: usize, middle: &[f32], out: [&mut [f32]; 5]) {
+fn fed_forward(input: &Input, first: usize, middle: &[f32], out: [&mut [f32]; 5]) {
     let (hidden, width, kind) = (input.hidden(), input.inner(), input.spec.activation);
-    let Weights { intermediate, output, output_norm, .. } = packed.weights;
+    let Parts { intermediate, output, output_norm, .. } = input.parts();
     let [inner, slope, n, r, y] = out;
-    let panels = packed.panels(INTERMEDIATE);
+    let panels = Panels::new(intermediate.weight, hidden, width);
     product(View::whole(middle, hidden), panels, &mut Block::whole(inner, width), false);
     if slope.is_empty() {
         inner.chunks_mut(width).for_each(|u| rows::activate(u, intermediate.bias, kind));
@@ -364,7 +244,7 @@ fn fed_forward(input: &Input, packed: &Packed, first: usize, middle: &[f32], out
             rows::activate_with_slope(u, slope, intermediate.bias, kind);
         }
     }
-    let panels = packed.panels(OUTPUT);
+    let panels = Panels::new(output.weight, width, hidden);
     product(View::whole(inner, width), panels, &mut Block::whole(n, hidden), false);
     let end = End { input, first, bias: output.bias, norm: output_norm, half: 1 };
     end.run(middle, [n, r, y]);
@@ -405,21 +285,48 @@ pub struct Wants {
     pub weights: bool,
 }
 
-/// The gradients of x, `[T, H]`, and of the weights, from that of the output. What is not wanted is
-/// not computed.
+/// The matrices turned over, `[out, in]`, in panels.
+struct Turned {
+    qkv: Vec<f32>,
+    attention_output: Vec<f32>,
+    intermediate: Vec<f32>,
+    output: Vec<f32>,
+}
+
+impl Turned {
+    fn new(input: &Input) -> Self {
+        let Parts { qkv, attention_output, intermediate, output, .. } = input.parts();
+        let weights = [qkv, attention_output, intermediate, output].map(|linear| linear.weight);
+        let matrices = input.spec.layout.matrices();
+        let turned = |Matrix { rows, columns }| vec![0.0; packed_len(columns, rows)];
+        let mut all = matrices.map(turned);
+        let mut items = Vec::new();
+        for ((out, weight), Matrix { rows, columns }) in all.iter_mut().zip(weights).zip(matrices) {
+            let panels = Panels::new(weight, rows, columns);
+            let out = out.chunks_mut(PANEL * columns).enumerate();
+            items.extend(out.map(|(number, out)| (panels, number, out)));
+        }
+        map(items, |(panels, number, out)| turn_panel(panels, number, out));
+        let [qkv, attention_output, intermediate, output] = all;
+        Turned { qkv, attention_output, intermediate, output }
+    }
+}
+
+/// The gradients of x, `[T, H]`, and of the weights, in their layout, from that of the output. What
+/// is not wanted is not computed.
 pub fn backward(
     input: &Input,
     mut kept: Kept,
     grad: &[f32],
     wants: Wants,
-) -> (Option<Vec<f32>>, Option<Weights<Vec<f32>>>) {
-    let packed = Packed::new(input.weights, true);
+) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
+    let turned = Turned::new(input);
     let Rest { mut dx, attended, ended, dcontext, norms } =
-        rest_back(input, &packed, &mut kept, grad);
+        rest_back(input, &turned, &mut kept, grad);
     let dqkv = attend_back(input, &kept, &dcontext);
     drop(dcontext);
     if wants.x {
-        project_back(input, &packed, &dqkv, &mut dx);
+        project_back(input, &turned, &dqkv, &mut dx);
     }
     let grads = [&dqkv[..], &attended, &kept.slope, &ended];
     let weights = wants.weights.then(|| weights_back(input, &kept, grads, norms));
@@ -441,8 +348,9 @@ struct Rest {
 
 /// Back through all that works row by row. The gradient of what the activation is given takes the
 /// place of its slope.
-fn rest_back(input: &Input, packed: &Packed, kept: &mut Kept, grad: &[f32]) -> Rest {
+fn rest_back(input: &Input, turned: &Turned, kept: &mut Kept, grad: &[f32]) -> Rest {
     let (tokens, hidden, width) = (input.tokens(), input.hidden(), input.inner());
+    let Parts { attention_norm, output_norm, .. } = input.parts();
     let [mut dx, mut attended, mut ended, mut dcontext] = [(); 4].map(|()| vec![0.0; grad.len()]);
     let mut sums = vec![0.0; tokens.div_ceil(ROWS) * 4 * hidden];
     let Kept { n1, r1, n2, r2, slope, .. } = kept;
@@ -461,30 +369,18 @@ fn rest_back(input: &Input, packed: &Packed, kept: &mut Kept, grad: &[f32]) -> R
         let (sums_1, sums_2) = sums.split_at_mut(2 * hidden);
         scratch(count * (hidden + width), |floats| {
             let (dmiddle, du) = floats.split_at_mut(count * hidden);
-            let norm =
-                NormBack { input, first, n: n2, r: r2, norm: packed.weights.output_norm, half: 1 };
+            let norm = NormBack { input, first, n: n2, r: r2, norm: output_norm, half: 1 };
             norm.run(&grad[first * hidden..], dmiddle, ended, sums_2);
-            let panels = packed.panels(OUTPUT);
+            let panels = Panels::new(&turned.output, hidden, width);
             product(View::whole(ended, hidden), panels, &mut Block::whole(du, width), false);
             rows::multiply(slope, du);
-            let panels = packed.panels(INTERMEDIATE);
+            let panels = Panels::new(&turned.intermediate, width, hidden);
             product(View::whole(slope, width), panels, &mut Block::whole(dmiddle, hidden), true);
-            let norm = NormBack {
-                input,
-                first,
-                n: n1,
-                r: r1,
-                norm: packed.weights.attention_norm,
-                half: 0,
-            };
+            let norm = NormBack { input, first, n: n1, r: r1, norm: attention_norm, half: 0 };
             norm.run(dmiddle, dx, attended, sums_1);
-            let panels = packed.panels(ATTENTION_OUTPUT);
-            product(
-                View::whole(attended, hidden),
-                panels,
-                &mut Block::whole(dcontext, hidden),
-                false,
-            );
+            let panels = Panels::new(&turned.attention_output, hidden, hidden);
+            let mut dcontext = Block::whole(dcontext, hidden);
+            product(View::whole(attended, hidden), panels, &mut dcontext, false);
         });
     });
     let total = |at: usize| {
@@ -571,15 +467,12 @@ fn attend_back(input: &Input, kept: &Kept, dcontext: &[f32]) -> Vec<f32> {
 }
 
 /// Adds `dqkv Wqkvᵀ` to the gradient of x.
-fn project_back(input: &Input, packed: &Packed, dqkv: &[f32], dx: &mut [f32]) {
+fn project_back(input: &Input, turned: &Turned, dqkv: &[f32], dx: &mut [f32]) {
     let hidden = input.hidden();
+    let panels = Panels::new(&turned.qkv, 3 * hidden, hidden);
     let items = dx.chunks_mut(ROWS * hidden).zip(dqkv.chunks(ROWS * 3 * hidden)).collect();
     map(items, |(dx, dqkv): (&mut [f32], &[f32])| {
-        for (i, matrix) in QKV.into_iter().enumerate() {
-            let count = dx.len() / hidden;
-            let grad = View::strided(&dqkv[i * hidden..], [count, hidden], 3 * hidden);
-            product(grad, packed.panels(matrix), &mut Block::whole(dx, hidden), true);
-        }
+        product(View::whole(dqkv, 3 * hidden), panels, &mut Block::whole(dx, hidden), true);
     });
 }
 
@@ -588,9 +481,35 @@ fn project_back(input: &Input, packed: &Packed, dqkv: &[f32], dx: &mut [f32]) {
 struct Piece<'a> {
     left: View<'a>,
     right: View<'a>,
-    out: Block<'a>,
+    /// Of each of its panels some rows.
+    out: Vec<Block<'a>>,
     /// The sums of the right side's columns, where the piece is of the first row.
     bias: Option<&'a mut [f32]>,
+}
+
+/// Cuts a gradient into pieces, from top to bottom and then right.
+fn pieces<'a>(left: View<'a>, right: View<'a>, grad: Linear<&'a mut [f32]>) -> Vec<Piece<'a>> {
+    let down = left.columns().div_ceil(PIECE);
+    let mut biases = grad.bias.chunks_mut(PIECE);
+    let mut pieces = Vec::new();
+    for column in (0..right.columns()).step_by(PIECE) {
+        for row in (0..left.columns()).step_by(PIECE) {
+            pieces.push(Piece {
+                left: left.columns_from(row, PIECE.min(left.columns() - row)),
+                right: right.columns_from(column, PIECE.min(right.columns() - column)),
+                out: Vec::new(),
+                bias: if row == 0 { biases.next() } else { None },
+            });
+        }
+    }
+    let panels = panel_blocks(grad.weight, left.columns(), right.columns());
+    for (number, panel) in panels.into_iter().enumerate() {
+        let first = number * PANEL / PIECE * down;
+        for (piece, block) in pieces[first..].iter_mut().zip(panel.cut(PIECE, PANEL)) {
+            piece.out.push(block);
+        }
+    }
+    pieces
 }
 
 /// The gradients of the weights from those of what their products gave.
@@ -599,39 +518,27 @@ fn weights_back(
     kept: &Kept,
     [dqkv, attended, du, ended]: [&[f32]; 4],
     norms: [Norm<Vec<f32>>; 2],
-) -> Weights<Vec<f32>> {
+) -> Vec<f32> {
     let (hidden, width) = (input.hidden(), input.inner());
-    let x = View::whole(input.x, hidden);
-    let dqkv = View::whole(dqkv, 3 * hidden);
+    // What fills the last panels up stays 0.
+    let mut grads = vec![0.0; input.weights.len()];
+    let parts = input.spec.layout.split_mut(&mut grads);
+    for (part, norm) in [parts.attention_norm, parts.output_norm].into_iter().zip(norms) {
+        part.gamma.copy_from_slice(&norm.gamma);
+        part.beta.copy_from_slice(&norm.beta);
+    }
     let sides = [
-        (x, dqkv.columns_from(0, hidden)),
-        (x, dqkv.columns_from(hidden, hidden)),
-        (x, dqkv.columns_from(2 * hidden, hidden)),
-        (View::whole(&kept.context, hidden), View::whole(attended, hidden)),
-        (View::whole(&kept.middle, hidden), View::whole(du, width)),
-        (View::whole(&kept.inner, width), View::whole(ended, hidden)),
+        (View::whole(input.x, hidden), View::whole(dqkv, 3 * hidden), parts.qkv),
+        (View::whole(&kept.context, hidden), View::whole(attended, hidden), parts.attention_output),
+        (View::whole(&kept.middle, hidden), View::whole(du, width), parts.intermediate),
+        (View::whole(&kept.inner, width), View::whole(ended, hidden), parts.output),
     ];
-    let mut grads = sides.map(|(left, right)| Linear {
-        weight: vec![0.0; left.columns() * right.columns()],
-        bias: vec![0.0; right.columns()],
-    });
-    let pieces = sides.iter().zip(&mut grads).flat_map(|((left, right), grad)| {
-        let columns = right.columns();
-        let blocks = Block::whole(&mut grad.weight, columns).cut(PIECE, PIECE);
-        let mut biases = grad.bias.chunks_mut(PIECE);
-        let across = columns.div_ceil(PIECE);
-        blocks.into_iter().enumerate().map(move |(i, out)| {
-            let (row, column) = (i / across * PIECE, i % across * PIECE);
-            let (left, right) =
-                (left.columns_from(row, out.rows), right.columns_from(column, out.columns));
-            Piece { left, right, out, bias: biases.next() }
-        })
-    });
-    map(pieces.collect(), |Piece { left, right, mut out, bias }: Piece| {
+    let items = sides.into_iter().flat_map(|(left, right, grad)| pieces(left, right, grad));
+    map(items.collect(), |Piece { left, right, mut out, bias }: Piece| {
         outer(left, right, &mut out);
         if let Some(bias) = bias {
             (0..right.rows()).for_each(|row| rows::add(bias, right.row(row)));
         }
     });
-    Weights::of(grads, norms)
+    grads
 }

@@ -4,10 +4,8 @@
 //! order in which a product reads it. A tile of rows times a panel stays in registers. The sums of an
 //! element are added in an order that depends on the sizes alone.
 
+use super::super::layout::{Matrix, PANEL};
 use super::{Block, scratch};
-
-/// Columns of a panel.
-pub const PANEL: usize = 16;
 
 /// Rows of a tile: 12 registers of eight lanes, and four left for what is multiplied. In wasm a
 /// compiler runs out of registers above nine accumulators of four lanes.
@@ -91,7 +89,7 @@ pub struct Panels<'a> {
 
 /// Floats of a packed matrix.
 pub const fn packed_len(rows: usize, columns: usize) -> usize {
-    columns.div_ceil(PANEL) * PANEL * rows
+    Matrix { rows, columns }.floats()
 }
 
 impl<'a> Panels<'a> {
@@ -145,6 +143,32 @@ fn copy_some(from: View, panel: &mut [f32]) {
         let value = |column| from.values[p * from.down + column * from.right];
         *row = std::array::from_fn(|i| if i < from.columns { value(i) } else { 0.0 });
     }
+}
+
+/// A panel of a packed matrix turned over, `[columns, PANEL]`: its rows from `number · PANEL` on. What
+/// the panel lacks is 0.
+pub fn turn_panel(from: Panels, number: usize, out: &mut [f32]) {
+    let first = number * PANEL;
+    let rows = PANEL.min(from.rows - first);
+    let (out, _) = out.as_chunks_mut::<PANEL>();
+    for (out, panel) in out.chunks_mut(PANEL).zip(from.values.chunks(from.rows)) {
+        let mut block = [[0f32; PANEL]; PANEL];
+        for (i, row) in panel[first..][..rows].iter().enumerate() {
+            for (lane, value) in row.iter().enumerate() {
+                block[lane][i] = *value;
+            }
+        }
+        out.copy_from_slice(&block[..out.len()]);
+    }
+}
+
+/// The panels of a matrix to write to, each no wider than the matrix goes.
+pub fn panel_blocks(values: &mut [f32], rows: usize, columns: usize) -> Vec<Block<'_>> {
+    let block = |(number, panel)| {
+        let whole = Block::whole(panel, PANEL);
+        Block { columns: PANEL.min(columns - number * PANEL), ..whole }
+    };
+    values.chunks_mut(PANEL * rows).enumerate().map(block).collect()
 }
 
 /// `out = a · b`, or with `add`: `out += a · b`.
@@ -276,9 +300,14 @@ fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA || cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c }
 }
 
-/// `out = aᵀ · b`, a sum over the rows of both, which may be many.
-pub fn outer(a: View, b: View, out: &mut Block) {
-    assert!(a.rows == b.rows && (out.rows, out.columns) == (a.columns, b.columns));
+/// `out = aᵀ · b`, a sum over the rows of both, which may be many. `out` is a block for each panel of
+/// columns.
+pub fn outer(a: View, b: View, out: &mut [Block]) {
+    assert!(a.rows == b.rows && out.len() == b.columns.div_ceil(PANEL));
+    for (number, out) in out.iter().enumerate() {
+        let columns = PANEL.min(b.columns - number * PANEL);
+        assert!((out.rows, out.columns) == (a.columns, columns));
+    }
     let (left, right) = (split_len::<TILE>(a.columns), split_len::<PANEL>(b.columns));
     scratch(left + right, |floats| {
         let (left, right) = floats.split_at_mut(left);
@@ -299,11 +328,11 @@ fn split_len<const W: usize>(columns: usize) -> usize {
     columns.div_ceil(W) * (DEPTH * W + PAD)
 }
 
-fn outer_part(a: View, b: View, out: &mut Block, scratch: [&mut [f32]; 2], add: bool) {
+fn outer_part(a: View, b: View, out: &mut [Block], scratch: [&mut [f32]; 2], add: bool) {
     #[cfg(target_arch = "x86_64")]
     if has_fma() {
         #[target_feature(enable = "avx2,fma")]
-        fn with_fma(a: View, b: View, out: &mut Block, scratch: [&mut [f32]; 2], add: bool) {
+        fn with_fma(a: View, b: View, out: &mut [Block], scratch: [&mut [f32]; 2], add: bool) {
             outer_of::<true>(a, b, out, scratch, add);
         }
         // SAFETY: the processor has what the function is compiled for.
@@ -316,22 +345,21 @@ fn outer_part(a: View, b: View, out: &mut Block, scratch: [&mut [f32]; 2], add: 
 fn outer_of<const FMA: bool>(
     a: View,
     b: View,
-    out: &mut Block,
+    out: &mut [Block],
     [left, right]: [&mut [f32]; 2],
     add: bool,
 ) {
     split::<TILE>(a, left);
     split::<PANEL>(b, right);
     let depth = a.rows;
-    for column in (0..b.columns).step_by(PANEL) {
-        let panel = &right[column / PANEL * (depth * PANEL + PAD)..][..depth * PANEL];
+    for (number, out) in out.iter_mut().enumerate() {
+        let panel = &right[number * (depth * PANEL + PAD)..][..depth * PANEL];
         let (panel, _) = panel.as_chunks::<PANEL>();
-        let mut out = out.columns(column..(column + PANEL).min(b.columns));
         for row in (0..a.columns).step_by(TILE) {
             let first = &left[row / TILE * (depth * TILE + PAD)..][..depth * TILE];
             let left = Left { first, down: 1, right: TILE };
             // SAFETY: `first` holds TILE numbers for each term.
-            unsafe { tile_of::<FMA>(TILE.min(a.columns - row), left, panel, &mut out, row, add) }
+            unsafe { tile_of::<FMA>(TILE.min(a.columns - row), left, panel, out, row, add) }
         }
     }
 }
@@ -395,9 +423,19 @@ mod tests {
             close(&out, &plain(left, right, 0.5), &what);
         }
         let (a, b) = (View::whole(&a, m), View::whole(&b, n));
-        let mut out = vec![f32::NAN; m * n];
-        outer(a, b, &mut Block::whole(&mut out, n));
-        close(&out, &plain(a.transposed(), b, 0.0), &what);
+        let mut packed = vec![0.0; packed_len(m, n)];
+        outer(a, b, &mut panel_blocks(&mut packed, m, n));
+        let mut right = vec![f32::NAN; packed.len()];
+        let product = plain(a.transposed(), b, 0.0);
+        pack(View::whole(&product, n), &mut right);
+        close(&packed, &right, &what);
+        // Turned over.
+        let mut turned = vec![f32::NAN; packed_len(n, m)];
+        let panels = Panels::new(&packed, m, n);
+        turned.chunks_mut(PANEL * n).enumerate().for_each(|(i, out)| turn_panel(panels, i, out));
+        let mut right = vec![f32::NAN; turned.len()];
+        pack(View::whole(&product, n).transposed(), &mut right);
+        close(&turned, &right, &what);
     }
 
     #[test]
