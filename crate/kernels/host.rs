@@ -11,6 +11,10 @@ pub mod layer;
 mod math;
 mod product;
 mod rows;
+#[cfg(not(target_family = "wasm"))]
+pub mod vocabulary;
+
+pub use math::ln;
 
 /// Elements that are worth a thread's while.
 pub const CHUNK: usize = 1 << 14;

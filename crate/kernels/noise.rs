@@ -40,23 +40,27 @@ impl NoiseOps for Flex {
 }
 
 /// What all the noise of a row comes from.
-fn row_key(seed: u32, row: u32) -> u32 {
+pub(super) fn row_key(seed: u32, row: u32) -> u32 {
     mix(seed ^ mix(row))
 }
 
 fn gumbel(key: u32, column: u32) -> f32 {
-    // 23 bits and a half: never 0 and never 1.
-    let v = ((mix(key.wrapping_add(column)) >> 9) as f32 + 0.5) / (1 << 23) as f32;
-    -exponential(v).ln()
+    -exponential(uniform(mix(key.wrapping_add(column)))).ln()
+}
+
+/// A number between 0 and 1 of a hash: 23 bits and a half, so never 0 and never 1.
+#[inline(always)]
+pub(super) fn uniform(hash: u32) -> f32 {
+    ((hash >> 9) as f32 + 0.5) / (1 << 23) as f32
 }
 
 /// `-ln(1 - v)`. Near 1 a GPU's logarithm is good to some 2^-21 only, which is more than the
 /// logarithm itself where the noise is largest; there the first terms of the series are exact.
-fn exponential(v: f32) -> f32 {
-    match v < SMALL {
-        true => v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25))),
-        false => -(1.0 - v).ln(),
-    }
+#[inline(always)]
+pub(super) fn exponential(v: f32) -> f32 {
+    let series = v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25)));
+    let logarithm = -host::ln(1.0 - v);
+    if v < SMALL { series } else { logarithm }
 }
 
 pub(super) const SMALL: f32 = 1.0 / 64.0;

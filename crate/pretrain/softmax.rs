@@ -8,8 +8,10 @@
 
 use burn::tensor::{IndexingUpdateOp, Int, Tensor};
 
+use crate::device::is_cpu;
 use crate::heads::GeneratorHead;
 use crate::kernels::add_gumbel;
+use crate::kernels::vocabulary::{Draw, DrawNoise, VocabularyInputs, vocabulary};
 
 /// Logits of one block: well below WebGPU's 128 MiB a binding.
 const BLOCK_BYTES: usize = 32 << 20;
@@ -132,6 +134,58 @@ impl TiedSoftmax<'_> {
 /// # Shapes
 /// - table: `[vocab, embedding]`, bias: `[vocab]`
 pub fn guess(
+    rows: &Rows,
+    table: &Tensor<2>,
+    bias: &Tensor<1>,
+    sampling: &Sampling,
+    with_gradients: bool,
+) -> Guesses {
+    match is_cpu(&table.device()) {
+        true => fused(rows, table, bias, sampling, with_gradients),
+        false => plain(rows, table, bias, sampling, with_gradients),
+    }
+}
+
+/// In one operation, on the CPU.
+fn fused(
+    rows: &Rows,
+    table: &Tensor<2>,
+    bias: &Tensor<1>,
+    sampling: &Sampling,
+    with_gradients: bool,
+) -> Guesses {
+    let Sampling { temperature, disallow_correct, noise } = sampling.clone();
+    let (noise, given) = match noise {
+        Noise::Seed { seed, first_row } => (DrawNoise::Seed { seed, first_row }, None),
+        Noise::Given(noise) => (DrawNoise::Given, Some(*noise)),
+    };
+    let draw = Draw { temperature: temperature as f32, disallow_correct, noise };
+    let inputs = VocabularyInputs {
+        hidden: rows.hidden.clone().into_dispatch(),
+        table: table.clone().into_dispatch(),
+        bias: bias.clone().into_dispatch(),
+        targets: rows.targets.clone().into_dispatch(),
+        weights: rows.weights.clone().into_dispatch(),
+        replaced: rows.replaced.clone().into_dispatch(),
+        noise: given.unwrap_or_else(|| rows.hidden.clone()).into_dispatch(),
+    };
+    let outputs = vocabulary(inputs, draw, with_gradients);
+    let gradients = with_gradients.then(|| Gradients {
+        hidden: Tensor::from_dispatch(outputs.hidden),
+        table: Tensor::from_dispatch(outputs.table),
+        bias: Tensor::from_dispatch(outputs.bias),
+    });
+    Guesses {
+        loss: Tensor::from_dispatch(outputs.loss),
+        correct: Tensor::from_dispatch(outputs.correct),
+        samples: Tensor::from_dispatch(outputs.samples),
+        log_probs: Tensor::from_dispatch(outputs.log_probs),
+        gradients,
+    }
+}
+
+/// Operation by operation: what GPUs run, and what the CPU's form must equal.
+fn plain(
     rows: &Rows,
     table: &Tensor<2>,
     bias: &Tensor<1>,
@@ -289,7 +343,64 @@ mod tests {
         assert!(BLOCK_BYTES < 128 << 20 && block_rows(30522) < 2432);
     }
 
-    /// Three blocks, against the softmax of all rows at once.
+    fn numbers<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_into_vec().unwrap()
+    }
+
+    fn ids(tensor: Tensor<1, Int>) -> Vec<i32> {
+        tensor.into_data().try_into_vec().unwrap()
+    }
+
+    fn close(ours: Vec<f32>, plain: Vec<f32>, what: &str) {
+        let largest = plain.iter().fold(1e-3f32, |largest, x| largest.max(x.abs()));
+        assert_eq!(ours.len(), plain.len(), "{what}");
+        let far = |(a, b): &(&f32, &f32)| (*a - *b).is_nan() || (*a - *b).abs() > 2e-5 * largest;
+        assert_eq!(ours.iter().zip(&plain).find(far), None, "{what}");
+    }
+
+    /// Rows and words that fill no panel, rows without weight, and every way to draw.
+    #[test]
+    fn one_operation_equals_the_plain_ones() {
+        for (count, vocab, width) in [(1, 40, 5), (7, 61, 16), (33, 600, 8), (50, 2500, 24)] {
+            let (hidden, table) = (wave([count, width], 0.0), wave([vocab, width], 1.0));
+            let bias = wave([1, vocab], 2.0).squeeze_dim(0);
+            let whole = |values: Vec<i32>| {
+                Tensor::<1, Int>::from_data(TensorData::new(values, [count]), &Device::flex())
+            };
+            let weights: Vec<f32> = (0..count).map(|i| (i % 4) as f32 * 0.1).collect();
+            let rows = Rows {
+                hidden,
+                targets: whole((0..count).map(|i| (i * 7919 % vocab) as i32).collect()),
+                weights: Tensor::from_data(TensorData::new(weights, [count]), &Device::flex()),
+                replaced: whole((0..count).map(|i| (i % 2) as i32).collect()),
+            };
+            let given = Noise::Given(Box::new(wave([count, vocab], 3.0)));
+            let seeded = Noise::Seed { seed: 5, first_row: 11 };
+            for (temperature, disallow_correct, noise) in [
+                (1.0, false, seeded.clone()),
+                (0.7, true, seeded),
+                (1.0, true, given.clone()),
+                (1.5, false, given),
+            ] {
+                let sampling = Sampling { temperature, disallow_correct, noise };
+                let what = format!("{count} x {vocab} x {width}, {temperature}");
+                let ours = fused(&rows, &table, &bias, &sampling, true);
+                let right = plain(&rows, &table, &bias, &sampling, true);
+                assert_eq!(ids(ours.samples), ids(right.samples), "{what}");
+                assert_eq!(ids(ours.correct), ids(right.correct), "{what}");
+                close(numbers(ours.loss), numbers(right.loss), &what);
+                close(numbers(ours.log_probs), numbers(right.log_probs), &what);
+                let (ours, right) = (ours.gradients.unwrap(), right.gradients.unwrap());
+                close(numbers(ours.hidden), numbers(right.hidden), &what);
+                close(numbers(ours.table), numbers(right.table), &what);
+                close(numbers(ours.bias), numbers(right.bias), &what);
+                let none = fused(&rows, &table, &bias, &sampling, false);
+                assert!(none.gradients.is_none());
+            }
+        }
+    }
+
+    /// Several blocks, against the softmax of all rows at once.
     #[test]
     fn blocks_add_up_to_the_whole() {
         let vocab = 5000;
@@ -308,19 +419,21 @@ mod tests {
         let noise = Noise::Seed { seed: 1, first_row: 0 };
         let sampling = Sampling { temperature: 1.0, disallow_correct: false, noise };
         let flat = bias.clone().squeeze_dim(0);
-        let guesses = guess(&rows, &table, &flat, &sampling, true);
+        let both = [plain, fused].map(|way| way(&rows, &table, &flat, &sampling, true));
         let logits = hidden.matmul(table.transpose()) + bias;
         let log_probs = activation::log_softmax(logits.clone(), 1);
         let expected = log_probs.gather(1, targets.unsqueeze_dim(1)).mean().neg();
-        let off: f32 = (guesses.loss - expected).abs().into_scalar();
-        assert!(off < 1e-4, "{off}");
         let drawn = add_gumbel(logits, 1, 0).argmax(1).squeeze_dim::<1>(1);
-        let differ: i32 = drawn.not_equal(guesses.samples).int().sum().into_scalar();
-        assert_eq!(differ, 0);
-        let gradients = guesses.gradients.unwrap();
-        assert_eq!((gradients.hidden.dims(), gradients.table.dims()), ([count, 8], [vocab, 8]));
-        // A softmax moves probability about: over a row its gradient sums to nothing.
-        let total: f32 = gradients.bias.sum().into_scalar();
-        assert!(total.abs() < 1e-5, "{total}");
+        for guesses in both {
+            let off: f32 = (guesses.loss - expected.clone()).abs().into_scalar();
+            assert!(off < 1e-4, "{off}");
+            let differ: i32 = drawn.clone().not_equal(guesses.samples).int().sum().into_scalar();
+            assert_eq!(differ, 0);
+            let gradients = guesses.gradients.unwrap();
+            assert_eq!((gradients.hidden.dims(), gradients.table.dims()), ([count, 8], [vocab, 8]));
+            // A softmax moves probability about: over a row its gradient sums to nothing.
+            let total: f32 = gradients.bias.sum().into_scalar();
+            assert!(total.abs() < 1e-5, "{total}");
+        }
     }
 }
