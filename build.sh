@@ -507,6 +507,7 @@ tiny() {
     --objective mlm --steps "${ELECTRA_TINY_STEPS:-2000}" --batch-size 16 --learning-rate 7e-4
   "$electra" convert --from "$run/electra/discriminator" --to "$run/electra-tiny" --dtype f16 --overwrite
   "$electra" convert --from "$run/filler/generator" --to "$run/electra-tiny-generator" --dtype f16 --overwrite
+  python3 "$root/docs/error_pairs.py" --electra "$electra" --model "$run/electra-tiny" --examples >&2
   say "the models are in $run/electra-tiny and $run/electra-tiny-generator"
 }
 

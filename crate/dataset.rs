@@ -7,6 +7,7 @@
 mod classes;
 mod columns;
 mod detect;
+mod encoding;
 mod file;
 pub mod glue;
 mod json;

@@ -16,6 +16,13 @@ use crate::tasks::{Encoded, Examples, Known, Reading, architecture, check_pairs,
 use crate::tokenizer::Tokenizer;
 use crate::train::{FinetuneConfig, Job, Trainer};
 
+mod baseline;
+mod fitting;
+
+pub use baseline::Baseline;
+use baseline::{baseline, duplicates};
+pub use fitting::{Effort, Fitting, Open, TABLE};
+
 /// Problems listed in full; beyond, they are counted.
 pub(crate) const LISTED: usize = 50;
 
@@ -53,8 +60,10 @@ pub struct TrainPlan {
     pub max_seq_length: usize,
     /// `file`, or `held-out` rows of the training file.
     pub eval_source: &'static str,
-    /// What always answering the most frequent training label would score; of tags, word by word.
-    pub majority_accuracy: Option<f64>,
+    /// What would be scored without a network.
+    pub baseline: Option<Baseline>,
+    /// Examples to measure on that are among those to learn from, too.
+    pub duplicates: usize,
     /// The share of `[UNK]` among the tokens of the training rows, special ones aside.
     pub unknown_tokens: f64,
     pub skipped: Vec<Problem>,
@@ -69,10 +78,16 @@ pub struct FinetuneOptions {
     pub task: Option<Kind>,
     pub reading: Reading,
     pub config: FinetuneConfig,
+    /// Settings of `config` that nobody gave and that are to fit the data.
+    pub open: Open,
+    /// Learn from so many of the training examples, evenly chosen; for a caller that measures how
+    /// long a step takes.
+    pub sample: Option<usize>,
 }
 
 impl FinetuneOptions {
-    /// Reads `{task, textColumn, pairColumn, labelColumn, labelColumns, tagColumn, epochs, ..}`.
+    /// Reads `{task, textColumn, pairColumn, labelColumn, labelColumns, tagColumn, effort, epochs,
+    /// ..}`; epochs, batchSize and learningRate fit the data where they are absent.
     ///
     /// # Errors
     /// A key is unknown, or a value of the wrong kind.
@@ -84,6 +99,8 @@ impl FinetuneOptions {
         options.retain(|_, value| !value.is_null());
         let task = options.remove("task").map(serde_json::from_value).transpose();
         let task = task.map_err(|e| Error::new("task", e))?;
+        let effort = options.remove("effort").map(serde_json::from_value).transpose();
+        let effort = effort.map_err(|e| Error::new("effort", e))?.unwrap_or_default();
         let label_columns = options.remove("labelColumns").map(serde_json::from_value).transpose();
         let mut text = |key: &str| match options.remove(key) {
             None => Ok(None),
@@ -97,9 +114,12 @@ impl FinetuneOptions {
         let tag_column = text("tagColumn")?;
         let label_columns = label_columns.map_err(wrong)?.unwrap_or_default();
         check_names(&options)?;
+        let is_open = |name: &str| !options.contains_key(name);
+        let (epochs, batch_size) = (is_open("epochs"), is_open("batchSize"));
+        let open = Open { effort, epochs, batch_size, learning_rate: is_open("learningRate") };
         let config = serde_json::from_value(Value::Object(options)).map_err(wrong)?;
         let reading = Reading { columns, label_columns, tag_column, ..Reading::default() };
-        Ok(FinetuneOptions { task, reading, config })
+        Ok(FinetuneOptions { task, reading, config, open, sample: None })
     }
 }
 
@@ -143,9 +163,9 @@ pub fn start(
     options: &FinetuneOptions,
     device: &Device,
 ) -> Result<(Trainer, Vec<TrainPlan>)> {
-    let settings = &options.config;
-    settings.check()?;
-    check_length(settings.max_seq_length, &pretrained::read_config(files)?)?;
+    options.config.check()?;
+    let model = pretrained::read_config(files)?;
+    check_length(options.config.max_seq_length, &model)?;
     let (mut models, mut jobs, mut plans) = (Vec::new(), Vec::new(), Vec::new());
     for (number, task) in tasks.iter().enumerate() {
         let Prepared { model, job, plan } =
@@ -154,12 +174,17 @@ pub fn start(
         jobs.push(job);
         plans.push(plan);
     }
+    let rows = plans.iter().map(|plan| plan.train_rows).sum();
+    let settings = options.open.fit(&options.config, rows, &model);
     let windows: Vec<usize> = plans.iter().map(|plan| plan.train_windows).collect();
     for plan in &mut plans {
+        plan.epochs = settings.epochs;
+        plan.batch_size = settings.batch_size * settings.accumulate;
+        plan.learning_rate = settings.learning_rate;
         plan.steps = settings.steps(&windows);
         plan.steps_per_epoch = settings.steps_per_epoch(&windows);
     }
-    Ok((Trainer::new(settings.clone(), models, jobs, device)?, plans))
+    Ok((Trainer::new(settings, models, jobs, device)?, plans))
 }
 
 /// One task of a run.
@@ -198,6 +223,7 @@ fn prepare(
     let range = known.range.filter(|_| config.score_range.is_some());
     let known = Known { range, ..known };
     let (train_set, eval_set) = sets(kind, &file, eval, options, known)?;
+    notes.extend(file.note());
     notes.extend_from_slice(train_set.notes());
     let train_set = if settings.double_pairs { train_set.doubled() } else { train_set };
     check_pairs(&train_set, &config)?;
@@ -213,6 +239,8 @@ fn prepare(
     let (train_encoded, encoded) = (encode(&train_set, true)?, encode(&eval_set, false)?);
     check_vocabulary(tokenizer, &loaded.config)?;
     let mut plan = plan(&train_set, &train_encoded, &eval_set, eval.is_some(), settings);
+    plan.baseline = baseline(&train_set, &eval_set, &encoded, settings.metric);
+    notes.extend(duplicates_note(plan.duplicates, plan.eval_rows));
     plan.unknown_tokens = unknown_share(tokenizer, &train_encoded.features);
     notes.extend(unknown_note(plan.unknown_tokens));
     plan.notes = [loaded.notes, notes].concat();
@@ -235,6 +263,9 @@ fn sets(
     // Trained before on these labels: the weights of the head stand in the model's order.
     if is_same(&known, &train_set.known()) {
         train_set = read(train, &known)?;
+    }
+    if let Some(most) = options.sample {
+        train_set = train_set.sample(most);
     }
     let Some(eval) = eval else {
         let FinetuneConfig { eval_fraction, seed, .. } = options.config;
@@ -367,7 +398,6 @@ fn plan(
 ) -> TrainPlan {
     let skipped = || train.skipped().iter().chain(&encoded.skipped).chain(eval.skipped());
     let windows = encoded.features.len();
-    let (labels, eval_labels) = (LabelCount::all(train), LabelCount::all(eval));
     TrainPlan {
         task: train.kind(),
         train_rows: train.len(),
@@ -380,12 +410,13 @@ fn plan(
         learning_rate: settings.learning_rate,
         max_seq_length: settings.max_seq_length,
         eval_source: if has_file { "file" } else { "held-out" },
-        majority_accuracy: majority(train.kind(), &labels, &eval_labels),
+        baseline: None,
+        duplicates: duplicates(train, eval),
         unknown_tokens: 0.0,
         skipped_count: skipped().count(),
         skipped: skipped().take(LISTED).cloned().collect(),
         notes: Vec::new(),
-        labels,
+        labels: LabelCount::all(train),
     }
 }
 
@@ -411,13 +442,10 @@ fn unknown_note(share: f64) -> Option<String> {
     })
 }
 
-/// What always answering the most frequent training label would score, of one label an example
-/// or a word.
-fn majority(kind: Kind, train: &[LabelCount], eval: &[LabelCount]) -> Option<f64> {
-    let one_each = matches!(kind, Kind::Classification | Kind::Tagging);
-    let most = (0..train.len()).max_by_key(|i| train[*i].count).filter(|_| one_each)?;
-    let all: usize = eval.iter().map(|label| label.count).sum();
-    Some(eval[most].count as f64 / all.max(1) as f64)
+fn duplicates_note(count: usize, rows: usize) -> Option<String> {
+    (count > 0).then(|| {
+        format!("{count} of the {rows} rows to measure on are among those to learn from, too")
+    })
 }
 
 #[cfg(test)]
@@ -429,7 +457,9 @@ mod tests {
     #[test]
     fn settings_are_known_by_the_names_of_the_config() {
         let options = json!({"labelColumn": "stars", "metric": "accuracy", "learningRate": 1e-3});
-        assert_eq!(FinetuneOptions::from_json(options).unwrap().config.learning_rate, 1e-3);
+        let FinetuneOptions { config, open, .. } = FinetuneOptions::from_json(options).unwrap();
+        assert_eq!(config.learning_rate, 1e-3);
+        assert!(open.epochs && open.batch_size && !open.learning_rate);
         let error = FinetuneOptions::from_json(json!({"learning_rate": 1e-3})).unwrap_err();
         assert_eq!(error.to_string().lines().next(), Some(WRONG));
         assert!(error.remedy.starts_with("Did you mean learningRate?"), "{error}");

@@ -2,15 +2,17 @@
 
 use serde::Serialize;
 
+use crate::config::ElectraConfig;
 use crate::dataset::{
-    ColumnChoice, Columns, Detected, Kind, LabelledFile, Problem, Question, Sentence, Table,
-    TextExample, choose_columns, choose_score_columns, classification, in_file, layout,
+    ColumnChoice, Columns, Detected, Format, Kind, LabelledFile, Problem, Question, Sentence,
+    Table, TextExample, choose_columns, choose_score_columns, classification, in_file, layout,
 };
 use crate::error::Result;
-use crate::finetune::{LISTED, LabelCount, Source};
+use crate::finetune::{Effort, Fitting, LISTED, LabelCount, Source};
 use crate::tasks::tagging;
 use crate::tasks::{Examples, Known, Reading};
 use crate::tokenizer::{Tokenizer, Truncation};
+use crate::train::FinetuneConfig;
 
 /// Rows of the preview.
 const SHOWN: usize = 5;
@@ -28,6 +30,8 @@ pub struct Inspection {
     /// Why the task is not clear, where it is not: then `task` is a guess.
     pub unclear: Option<String>,
     pub format: &'static str,
+    /// Between the cells of a table that is no JSON.
+    pub delimiter: Option<char>,
     pub has_header: bool,
     /// Of a table; else those of the preview.
     pub columns: Vec<String>,
@@ -40,10 +44,33 @@ pub struct Inspection {
     pub range: Option<(f64, f64)>,
     pub scores: Option<Scores>,
     pub lengths: Lengths,
+    /// The settings that fit, should 15 % of the rows be held out.
+    pub settings: Settings,
     pub skipped: Vec<Problem>,
     pub skipped_count: usize,
     /// The first rows, a cell a column.
     pub preview: Vec<Vec<Option<String>>>,
+}
+
+/// Settings by how much time a run may take.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Settings {
+    pub quick: Fitting,
+    pub normal: Fitting,
+    pub thorough: Fitting,
+}
+
+impl Settings {
+    fn new(examples: usize, model: &ElectraConfig) -> Self {
+        let held = FinetuneConfig::default().eval_fraction;
+        let rows = examples - (examples as f64 * held).round() as usize;
+        let fitting = |effort| Fitting::new(rows, model, effort);
+        Settings {
+            quick: fitting(Effort::Quick),
+            normal: fitting(Effort::Normal),
+            thorough: fitting(Effort::Thorough),
+        }
+    }
 }
 
 /// How scores lie on their range.
@@ -80,13 +107,14 @@ pub fn inspect(
     source: &Source,
     task: Option<Kind>,
     reading: &Reading,
-    tokenizer: &Tokenizer,
+    (tokenizer, model): (&Tokenizer, &ElectraConfig),
     max_seq_length: usize,
 ) -> Result<Inspection> {
-    let file = LabelledFile::new(&source.name, &source.bytes);
+    let labelled = LabelledFile::new(&source.name, &source.bytes);
+    let file = &labelled;
     let (task, reason, unclear) = match task {
         Some(task) => (task, None, None),
-        None => match reading.detect(&file) {
+        None => match reading.detect(file) {
             Ok(Detected { task, reason }) => (task, Some(reason), None),
             // A table is shown all the same, so that its columns can be chosen by hand.
             Err(error) if file.table().is_ok() => {
@@ -96,7 +124,7 @@ pub fn inspect(
         },
     };
     let file = match task {
-        Kind::Tagging | Kind::QuestionAnswering => read_whole(&file, task, reading)?,
+        Kind::Tagging | Kind::QuestionAnswering => read_whole(file, task, reading)?,
         _ => read_columns(file.table()?, task, reading)
             .map_err(|error| in_file(&source.name, error))?,
     };
@@ -114,9 +142,10 @@ pub fn inspect(
             false => vec![task],
         },
         reason,
-        notes: set.notes().to_vec(),
+        notes: labelled.note().into_iter().chain(set.notes().to_vec()).collect(),
         unclear,
         format: file.format,
+        delimiter: file.delimiter,
         has_header: file.has_header,
         columns: file.columns,
         chosen: file.chosen,
@@ -125,6 +154,7 @@ pub fn inspect(
         scores: range.map(|range| histogram(&scores, range)),
         range,
         lengths: lengths(&token_counts(set, tokenizer)?, max_seq_length),
+        settings: Settings::new(set.len(), model),
         skipped_count: set.skipped().len(),
         skipped: set.skipped().iter().take(LISTED).cloned().collect(),
         preview: file.preview,
@@ -135,6 +165,7 @@ pub fn inspect(
 struct File {
     set: Examples,
     format: &'static str,
+    delimiter: Option<char>,
     has_header: bool,
     columns: Vec<String>,
     chosen: Option<Columns>,
@@ -167,6 +198,7 @@ fn read_whole(file: &LabelledFile, task: Kind, reading: &Reading) -> Result<File
     Ok(File {
         rows: set.len(),
         format: layout(file, task)?,
+        delimiter: None,
         set,
         has_header: false,
         columns: columns.iter().map(|name| name.to_string()).collect(),
@@ -198,6 +230,10 @@ fn read_columns(table: &Table, task: Kind, reading: &Reading) -> Result<File> {
     Ok(File {
         set,
         format: table.format.name(),
+        delimiter: match table.format {
+            Format::Csv { delimiter } => Some(delimiter),
+            Format::Jsonl => None,
+        },
         has_header: table.has_header,
         columns: table.columns.clone(),
         chosen: Some(chosen),
@@ -273,7 +309,8 @@ mod tests {
 
     fn look(name: &str, text: &str, task: Option<Kind>) -> Inspection {
         let source = Source { name: name.into(), bytes: text.as_bytes().to_vec() };
-        inspect(&source, task, &Reading::default(), &tokenizer(), 4).unwrap()
+        let model = (&tokenizer(), &ElectraConfig::default());
+        inspect(&source, task, &Reading::default(), model, 4).unwrap()
     }
 
     #[test]

@@ -27,7 +27,8 @@ pub fn report_json(run: &Run) -> Value {
     let log = Log::of(run);
     let (metric, kept) = (log.metric(), log.kept(log.trial));
     let done = log.done;
-    let baseline = Some(&log.plan["majority_accuracy"]).filter(|_| metric == "accuracy");
+    let baseline = &log.plan["baseline"];
+    let baseline = Some(&baseline["score"]).filter(|_| baseline["metric"] == metric);
     let score = score(kept).or(done[metric].as_f64());
     json!({
         "task": log.plan["task"],

@@ -269,6 +269,24 @@ impl Examples {
         }
     }
 
+    /// At most so many of the examples, from all over the file.
+    pub fn sample(mut self, most: usize) -> Self {
+        fn thin<T>(examples: &mut Vec<T>, most: usize) {
+            let every = examples.len().div_ceil(most.max(1)).max(1);
+            let mut place = 0;
+            examples.retain(|_| {
+                place += 1;
+                (place - 1) % every == 0
+            });
+        }
+        match &mut self {
+            Examples::Texts(set) => thin(&mut set.examples, most),
+            Examples::Tagging(set) => thin(&mut set.sentences, most),
+            Examples::QuestionAnswering(set) => thin(&mut set.examples, most),
+        }
+        self
+    }
+
     /// Training and evaluation examples, the same ones for a seed on every machine.
     pub fn split(self, fraction: f64, seed: u64) -> (Self, Self) {
         fn both<T>(parts: (T, T), wrap: fn(T) -> Examples) -> (Examples, Examples) {

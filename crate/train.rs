@@ -53,8 +53,11 @@ pub struct FinetuneConfig {
     pub freeze: Freeze,
     /// The share of rows held out where there is no evaluation file.
     pub eval_fraction: f64,
-    /// Updates between two evaluations; once an epoch where absent.
+    /// Updates between two evaluations.
     pub eval_every: Option<usize>,
+    /// Evaluations of the whole run, evenly spread, where the line above is absent; without both
+    /// there is one an epoch.
+    pub eval_times: Option<usize>,
     /// Keep the weights of the best evaluation instead of the last.
     pub keep_best: bool,
     /// What evaluations are compared by; the usual one of the task where absent.
@@ -88,6 +91,7 @@ impl Default for FinetuneConfig {
             freeze: Freeze::Nothing,
             eval_fraction: 0.15,
             eval_every: None,
+            eval_times: None,
             keep_best: false,
             metric: None,
             patience: None,
@@ -164,8 +168,8 @@ impl FinetuneConfig {
         if !(self.eval_fraction > 0.0 && self.eval_fraction < 1.0) {
             return wrong("evalFraction", "must be between 0 and 1");
         }
-        if self.eval_every == Some(0) || self.patience == Some(0) {
-            return wrong("evalEvery, patience", "must be at least 1");
+        if [self.eval_every, self.eval_times, self.patience].contains(&Some(0)) {
+            return wrong("evalEvery, evalTimes, patience", "must be at least 1");
         }
         Ok(())
     }

@@ -23,7 +23,7 @@ use crate::query::{Details, Input, Pipeline};
 use crate::self_test::{SelfTest, self_test};
 use crate::tasks::{Examples, Known, check_pairs, kind_of};
 use crate::tokenizer::Tokenizer;
-use crate::train::Trainer;
+use crate::train::{Progress, Trainer};
 
 unsafe extern "C" {
     /// Made by the linker: registers what cubecl's compiler looks up by name.
@@ -48,6 +48,10 @@ pub struct Session {
     self_test: Option<SelfTest>,
     opened: Option<Opened>,
     run: Option<Trainer>,
+    /// Is the run over, or was it stopped? Then what is asked is what it comes to.
+    rests: bool,
+    /// A run on a few rows that is only timed.
+    rehearsal: Option<Trainer>,
 }
 
 /// A loaded model folder.
@@ -74,7 +78,7 @@ impl Session {
             Ok((picked.device, test))
         };
         let (device, self_test) = opened.await.map_err(to_js)?;
-        Ok(Session { device, self_test, opened: None, run: None })
+        Ok(Session { device, self_test, opened: None, run: None, rests: true, rehearsal: None })
     }
 
     /// How far the GPU was from the CPU, or null on the CPU.
@@ -86,7 +90,7 @@ impl Session {
     pub async fn load(&mut self, files: JsValue) -> std::result::Result<JsValue, JsValue> {
         let files = model_files(files).map_err(to_js)?;
         self.opened = Some(open(files, &self.device).map_err(to_js)?);
-        self.run = None;
+        (self.run, self.rehearsal) = (None, None);
         self.info()
     }
 
@@ -105,8 +109,9 @@ impl Session {
         let inspect = || {
             let FinetuneOptions { task, reading, .. } =
                 FinetuneOptions::from_json(from_js(options)?)?;
-            let tokenizer = &self.opened()?.tokenizer;
-            inspect::inspect(&read_data(data)?, task, &reading, tokenizer, max_seq_length)
+            let Opened { tokenizer, loaded, .. } = self.opened()?;
+            let model = (tokenizer, &loaded.config);
+            inspect::inspect(&read_data(data)?, task, &reading, model, max_seq_length)
         };
         answer(&inspect().map_err(to_js)?)
     }
@@ -119,9 +124,43 @@ impl Session {
         train: JsValue,
         eval: JsValue,
     ) -> std::result::Result<JsValue, JsValue> {
-        let (trainer, plan) = self.prepare(options, train, eval).map_err(to_js)?;
-        self.run = Some(trainer);
+        let (trainer, plan) = self.prepare(options, train, eval, None).map_err(to_js)?;
+        (self.run, self.rehearsal, self.rests) = (Some(trainer), None, false);
         answer(&plan)
+    }
+
+    /// Prepares what `rehearse_update` and `rehearse_evaluation` do: a caller measures how long
+    /// they take. Nothing else changes.
+    pub async fn rehearse(
+        &mut self,
+        options: JsValue,
+        train: JsValue,
+    ) -> std::result::Result<(), JsValue> {
+        let eval = JsValue::UNDEFINED;
+        let (trainer, _) = self.prepare(options, train, eval, Some(REHEARSED)).map_err(to_js)?;
+        self.rehearsal = Some(trainer);
+        Ok(())
+    }
+
+    /// An update on a few rows.
+    pub async fn rehearse_update(&mut self) -> std::result::Result<(), JsValue> {
+        let Some(trainer) = &mut self.rehearsal else { return Err(no_run()) };
+        trainer.rehearse_update().await.map_err(to_js)
+    }
+
+    /// A batch of an evaluation; gives its rows, and is the end of the rehearsal.
+    pub async fn rehearse_evaluation(&mut self) -> std::result::Result<usize, JsValue> {
+        let Some(mut trainer) = self.rehearsal.take() else { return Err(no_run()) };
+        trainer.rehearse_evaluation().await.map_err(to_js)
+    }
+
+    /// The run is not to go on for now: `advance` evaluates it as it stands, and `predict` asks
+    /// what is kept of it. Gives whether that evaluation is out of turn; nothing where there is none
+    /// to be made.
+    pub fn rest(&mut self) -> std::result::Result<Option<bool>, JsValue> {
+        let Some(trainer) = &mut self.run else { return Err(no_run()) };
+        self.rests = true;
+        Ok(trainer.ask_for_evaluation())
     }
 
     /// The run between two steps, as bytes that `restore` goes on from.
@@ -140,16 +179,22 @@ impl Session {
         eval: JsValue,
         state: Vec<u8>,
     ) -> std::result::Result<JsValue, JsValue> {
-        let (mut trainer, plan) = self.prepare(options, train, eval).map_err(to_js)?;
+        let (mut trainer, plan) = self.prepare(options, train, eval, None).map_err(to_js)?;
         trainer.restore(&state).map_err(to_js)?;
-        self.run = Some(trainer);
+        (self.run, self.rests) = (Some(trainer), true);
         answer(&plan)
     }
 
     /// One update, or one batch of an evaluation.
     pub async fn advance(&mut self) -> std::result::Result<JsValue, JsValue> {
         let Some(trainer) = &mut self.run else { return Err(no_run()) };
-        answer(&trainer.advance().await.map_err(to_js)?)
+        let progress = trainer.advance().await.map_err(to_js)?;
+        match progress {
+            Progress::Step(_) => self.rests = false,
+            Progress::Done { .. } => self.rests = true,
+            _ => {}
+        }
+        answer(&progress)
     }
 
     /// Scores the fine-tuned model on labelled rows.
@@ -193,9 +238,10 @@ impl Session {
         Ok(object.into())
     }
 
-    /// The same as one zip.
-    pub async fn export_zip(&self) -> std::result::Result<Uint8Array, JsValue> {
-        let files = self.export().await.map_err(to_js)?;
+    /// The same as one zip, with `more` files of the same form in it.
+    pub async fn export_zip(&self, more: JsValue) -> std::result::Result<Uint8Array, JsValue> {
+        let mut files = self.export().await.map_err(to_js)?;
+        files.extend(files_of(more));
         Ok(Uint8Array::from(pretrained::to_zip(&files).as_slice()))
     }
 }
@@ -206,8 +252,9 @@ impl Session {
         options: JsValue,
         train: JsValue,
         eval: JsValue,
+        sample: Option<usize>,
     ) -> Result<(Trainer, TrainPlan)> {
-        let options = FinetuneOptions::from_json(from_js(options)?)?;
+        let options = FinetuneOptions { sample, ..FinetuneOptions::from_json(from_js(options)?)? };
         let train = read_data(train)?;
         let eval = if eval.is_falsy() { None } else { Some(read_data(eval)?) };
         let Opened { files, tokenizer, .. } = self.opened()?;
@@ -227,7 +274,7 @@ impl Session {
         let architecture = loaded.architecture;
         // Of what `predict` asks.
         let config = match &self.run {
-            Some(trainer) => trainer.current(0).1,
+            Some(trainer) => self.asked(trainer).1,
             None => loaded.config.clone(),
         };
         let task = kind_of(&config)?;
@@ -247,11 +294,16 @@ impl Session {
         }))
     }
 
+    /// What answers of a run: the weights at hand while it goes on, those it keeps after that.
+    fn asked(&self, trainer: &Trainer) -> (Electra, ElectraConfig) {
+        if self.rests { trainer.result(0) } else { trainer.current(0) }
+    }
+
     /// The fine-tuned model: the one in training, else the loaded one.
     fn tuned(&self, batch_size: usize) -> Result<Pipeline<'_>> {
         let pipeline = match &self.run {
             Some(trainer) => {
-                let (model, config) = trainer.current(0);
+                let (model, config) = self.asked(trainer);
                 self.pipeline(model, config, batch_size)?.with_length(trainer.max_seq_length())
             }
             None => self.loaded(batch_size)?,
@@ -341,6 +393,9 @@ impl Session {
     }
 }
 
+/// Training rows of a rehearsal.
+const REHEARSED: usize = 256;
+
 /// Texts of one forward pass when predicting.
 const BATCH: usize = 16;
 
@@ -379,13 +434,17 @@ fn open(files: ModelFiles, device: &Device) -> Result<Opened> {
     Ok(Opened { files, tokenizer, loaded })
 }
 
-fn model_files(object: JsValue) -> Result<ModelFiles> {
-    let mut files = ModelFiles::new();
-    for entry in Object::entries(&Object::from(object)) {
+fn files_of(object: JsValue) -> ModelFiles {
+    let file = |entry: JsValue| {
         let entry = Array::from(&entry);
         let name = entry.get(0).as_string().unwrap_or_default();
-        files.insert(name, Uint8Array::new(&entry.get(1)).to_vec());
-    }
+        (name, Uint8Array::new(&entry.get(1)).to_vec())
+    };
+    Object::entries(&Object::from(object)).iter().map(file).collect()
+}
+
+fn model_files(object: JsValue) -> Result<ModelFiles> {
+    let files = files_of(object);
     match files.iter().find(|(name, _)| name.to_lowercase().ends_with(".zip")) {
         Some((name, bytes)) => pretrained::read_zip(name, bytes),
         None => Ok(files),

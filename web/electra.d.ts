@@ -108,6 +108,8 @@ export interface Bin {
   count: number
 }
 
+export type Effort = 'quick' | 'normal' | 'thorough'
+
 export interface Inspection {
   /** As asked, or as found in the file. */
   task: Task
@@ -118,6 +120,8 @@ export interface Inspection {
   /** Which columns were taken, where there was a choice that nobody made. */
   notes: string[]
   format: 'csv' | 'tsv' | 'jsonl' | 'conll' | 'squad'
+  /** Between the cells of a table that is no JSON. */
+  delimiter: string | null
   has_header: boolean
   /** Of a table; of the others, those of `preview`. */
   columns: string[]
@@ -132,6 +136,8 @@ export interface Inspection {
   scores: { bins: Bin[]; mean: number } | null
   /** In tokens; `truncated` counts what is cut or, for tagging and question answering, read in several windows. */
   lengths: { bins: Bin[]; mean: number; max: number; truncated: number }
+  /** Settings that fit the data and the model, by how much time a run may take. */
+  settings: Record<Effort, { epochs: number; batchSize: number; learningRate: number }>
   skipped: SkippedRow[]
   skipped_count: number
   /** At most five rows, a cell a column. */
@@ -152,8 +158,10 @@ export interface TrainPlan {
   learning_rate: number
   max_seq_length: number
   eval_source: 'file' | 'held-out'
-  /** What always giving the most frequent label would score; null where a row has not one label. */
-  majority_accuracy: number | null
+  /** What an answer that needs no network would score, and which one that is. */
+  baseline: { metric: string; score: number; answer: string } | null
+  /** Rows to measure on that are among those to learn from, too. */
+  duplicates: number
   /** The share of `[UNK]` among the tokens of the training rows, special ones aside. */
   unknown_tokens: number
   skipped: SkippedRow[]
@@ -308,7 +316,7 @@ export type Measured = { [T in Task]: Evaluations[T] & Score & { task: T } }[Tas
 export type Evaluation = Measured & { skipped: number }
 
 /** An evaluation during training. */
-export type EvaluationAt = Measured & { step: number; epoch: number }
+export type EvaluationAt = Measured & { step: number; epoch: number; /** Out of turn, because the run was stopped. */ extra?: true }
 
 export interface FinetuneOptions extends ColumnOptions {
   /** What the file looks like, where it is clear. */
@@ -317,6 +325,8 @@ export interface FinetuneOptions extends ColumnOptions {
   train?: Table
   /** Held-out rows; without them a share of `train` is held out (`evalFraction`). */
   eval?: Table
+  /** Epochs, batchSize and learningRate fit the data and the model where they are not given: for so much time. */
+  effort?: Effort
   epochs?: number
   batchSize?: number
   /** Batches of one step: its loss is the mean over all of their examples, or labelled tokens. */
@@ -347,6 +357,8 @@ export interface FinetuneOptions extends ColumnOptions {
   evalFraction?: number
   /** Steps between two evaluations; once an epoch by default. */
   evalEvery?: number
+  /** Evaluations of the whole run, evenly spread, where `evalEvery` is not given. */
+  evalTimes?: number
   /** Keeps the weights of the best evaluation instead of the last. */
   keepBest?: boolean
   /** What evaluations are compared by; the usual one of the task where absent. */
@@ -494,7 +506,9 @@ export class Model {
   readonly info: ModelInfo
   /** The run as it stood when it last stopped or, after `Electra.resume`, when it was saved; null where there was none. */
   readonly run: (RunHistory & { title: string; about: unknown }) | null
-  inspect(data: Table, options?: ColumnOptions & { task?: Task; maxSeqLength?: number }): Promise<Inspection>
+  inspect(data: Table, options?: ColumnOptions & { task?: Task; maxSeqLength?: number; signal?: AbortSignal; onReading?: (progress: { loaded: number; total: number }) => void }): Promise<Inspection>
+  /** How long training on this data takes here, in milliseconds: an update, and a row of an evaluation. */
+  time(data: Table, options?: Omit<FinetuneOptions, 'train' | 'eval'>): Promise<{ update: number; evaluation: number }>
   finetune(options: FinetuneOptions): Promise<FinetuneResult>
   /** False where no run was going on. */
   pause(): Promise<boolean>
@@ -507,7 +521,8 @@ export class Model {
   /** Each text holds one [MASK] or more. */
   fill(texts: string[], options?: { topK?: number }): Promise<Filling[]>
   fill(text: string, options?: { topK?: number }): Promise<Filling>
-  export(): Promise<Blob>
+  /** `readme`: a text to put into the zip. */
+  export(options?: { readme?: string }): Promise<Blob>
   exportFiles(): Promise<Record<string, Uint8Array>>
   dispose(): void
 }

@@ -39,11 +39,12 @@ export const Electra = {
    * Loads a model and the engine.
    * @param source address of a folder ('models/electra-tiny/') or of a .zip, a File or Blob of a zip, the Files of a
    *   folder, or a Hugging Face repository ('google/electra-small-discriminator', 'owner/name@revision', { repo, revision })
-   * @param options `device`: 'auto' (default), 'webgpu' or 'cpu'; `onProgress({ stage, loaded, total, file })`; `signal`
+   * @param options `device`: 'auto' (default), 'webgpu' or 'cpu'; `onProgress({ stage, loaded, total, file })`;
+   *   `onFetch(addresses)` hears of every request of the engine; `signal`
    * @returns {Promise<Model>}
    */
-  async load(source, { device = 'auto', onProgress = () => {}, signal } = {}) {
-    return load(describe(source), { device, onProgress, signal })
+  async load(source, { device = 'auto', onProgress = () => {}, onFetch, signal } = {}) {
+    return load(describe(source), { device, onProgress, onFetch, signal })
   },
 
   /**
@@ -52,9 +53,9 @@ export const Electra = {
    * @param options as of `load`
    * @returns {Promise<Model>}
    */
-  async resume({ device, onProgress = () => {}, signal } = {}) {
+  async resume({ device, onProgress = () => {}, onFetch, signal } = {}) {
     const saved = await this.savedRun()
-    return load({ saved: true }, { device: device ?? saved?.wish ?? 'auto', onProgress, signal })
+    return load({ saved: true }, { device: device ?? saved?.wish ?? 'auto', onProgress, onFetch, signal })
   },
 
   /** The run that is saved in this browser, or null: title, step, steps, when, device. Throws where it cannot be continued. */
@@ -86,13 +87,13 @@ function describe(source) {
   }
 }
 
-async function load(source, { device, onProgress, signal }) {
-  signal?.throwIfAborted()
-  const first = await tryLoad(source, { device }, onProgress, signal)
+async function load(source, { device, ...listening }) {
+  listening.signal?.throwIfAborted()
+  const first = await tryLoad(source, { device }, listening)
   if (first.model) return first.model
   // A GPU that failed may have left the engine in any state, so the CPU starts in a fresh worker.
   const reason = `WebGPU is here but failed its self-test (${first.error.message}). So the CPU does the work.`
-  const second = await tryLoad(source, { device: 'cpu', reason, wish: device }, onProgress, signal)
+  const second = await tryLoad(source, { device: 'cpu', reason, wish: device }, listening)
   return second.model
 }
 
@@ -101,8 +102,8 @@ async function inOurWords(promise) {
 }
 
 /** A model, or the error after which the CPU should be tried; any other failure is thrown. */
-async function tryLoad(source, { device, reason, wish = device }, onProgress, signal) {
-  const engine = new Engine()
+async function tryLoad(source, { device, reason, wish = device }, { onProgress, onFetch, signal }) {
+  const engine = new Engine(onFetch)
   const abort = () => engine.close(signal.reason)
   signal?.addEventListener('abort', abort)
   let stage = 'download'
@@ -149,10 +150,19 @@ export class Model {
     return { ...this.#info, device: this.#device }
   }
 
-  /** Looks at labelled data without training: its task, columns, label counts, lengths, rows that cannot be used. */
-  async inspect(data, { maxSeqLength = 128, ...reading } = {}) {
+  /**
+   * Looks at labelled data without training: its task, columns, label counts, lengths, rows that cannot be used, settings
+   * that fit. `onReading({ loaded, total })` hears how far a file is read, `signal` leaves it off.
+   */
+  async inspect(data, { maxSeqLength = 128, signal, onReading, ...reading } = {}) {
     checkNames(reading, ['task', ...COLUMNS])
-    return this.#engine.request('inspect', { data: await readTable(data, 'data'), options: defined(reading), maxSeqLength })
+    const onEvent = ({ loaded, total }) => onReading?.({ loaded, total })
+    return this.#engine.request('inspect', { data: await readTable(data, 'data'), options: defined(reading), maxSeqLength }, { onEvent, signal })
+  }
+
+  /** How long training on this data takes here: milliseconds of an `update` and of a row of an `evaluation`; `options` as of `finetune`. */
+  async time(data, { signal, ...options } = {}) {
+    return this.#engine.request('time', { data: await readTable(data, 'data'), options: defined(options) }, { signal })
   }
 
   /**
@@ -221,9 +231,10 @@ export class Model {
     return Array.isArray(texts) ? all : all[0]
   }
 
-  /** The model as one zip of a Hugging Face folder. */
-  async export() {
-    return new Blob([await this.#engine.request('export_zip')], { type: 'application/zip' })
+  /** The model as one zip of a Hugging Face folder; `readme`: a text to put into it. */
+  async export({ readme } = {}) {
+    const more = readme === undefined ? {} : { 'README.md': new TextEncoder().encode(readme) }
+    return new Blob([await this.#engine.request('export_zip', { more })], { type: 'application/zip' })
   }
 
   /** The model's files: { name: Uint8Array }, as `transformers` reads them. */
@@ -244,7 +255,10 @@ class Engine {
   #closed = null
   #next = 1
 
-  constructor() {
+  #onFetch
+
+  constructor(onFetch = () => {}) {
+    this.#onFetch = onFetch
     // A worker started from a blob inherits the page's Content-Security-Policy; started from its address it would
     // have none. It also lets a page of another site use this library.
     const start = URL.createObjectURL(new Blob([`import ${JSON.stringify(WORKER)}`], { type: 'text/javascript' }))
@@ -259,18 +273,25 @@ class Engine {
     }
   }
 
-  /** One request, one promise; the events that belong to it go to `onEvent`. */
-  request(type, data, { onEvent = () => {} } = {}) {
+  /** One request, one promise; the events that belong to it go to `onEvent`, and `signal` rejects it at once. */
+  request(type, data, { onEvent = () => {}, signal } = {}) {
     if (this.#closed) return Promise.reject(this.#closed)
+    if (signal?.aborted) return Promise.reject(signal.reason)
     const id = this.#next++
     return new Promise((resolve, reject) => {
       this.#open.set(id, { resolve, reject, onEvent })
       this.#worker.postMessage({ id, type, data })
+      signal?.addEventListener('abort', () => {
+        if (!this.#open.delete(id)) return
+        this.#worker.postMessage({ type: 'cancel', data: id })
+        reject(signal.reason)
+      }, { once: true })
     })
   }
 
   #receive({ id, ok, result, error, ...event }) {
     if (event.event === 'dead') return this.close(new ElectraError(error))
+    if (event.event === 'fetched') return this.#onFetch(event.addresses)
     const call = this.#open.get(id)
     if (!call) return
     if (ok === undefined) return call.onEvent(event)
@@ -310,8 +331,8 @@ function checkInterval(every) {
 /** Any form of labelled data as { name, bytes }. */
 async function readTable(data, what) {
   if (typeof data === 'string' || data instanceof URL) return readTableAt(new URL(data, BASE).href)
-  if (data instanceof Blob) return { name: data.name ?? `${what}.csv`, bytes: new Uint8Array(await data.arrayBuffer()) }
-  if (data?.bytes) return { name: data.name ?? `${what}.csv`, bytes: data.bytes }
+  if (data instanceof Blob) return { name: data.name ?? `${what}.csv`, blob: data }
+  if (data?.bytes || data?.blob) return { name: data.name ?? `${what}.csv`, bytes: data.bytes, blob: data.blob }
   if (Array.isArray(data) && data.every(row => row && typeof row === 'object')) {
     const lines = data.map(row => JSON.stringify(row)).join('\n')
     return { name: `${what}.jsonl`, bytes: new TextEncoder().encode(lines) }

@@ -7,7 +7,7 @@ const SHELL = [
   './', 'style.css', 'favicon.svg', 'electra.js', 'checkpoints.js', 'source.js', 'device.js', 'worker.js', 'wasm/electra_wasm.js', 'samples/index.json',
   ...[
     'main', 'about', 'address', 'chart', 'detect', 'dom', 'fill', 'finetune', 'format', 'history', 'inspection', 'marks', 'model', 'results', 'run',
-    'samples', 'saved', 'settings', 'tasks', 'tryit', 'results/parts', 'results/curves', 'results/classification', 'results/multi-label', 'results/regression',
+    'samples', 'saved', 'sent', 'settings', 'take', 'tasks', 'tryit', 'waiting', 'words', 'results/parts', 'results/curves', 'results/classification', 'results/multi-label', 'results/regression',
     'results/tagging', 'results/question-answering',
   ].map(name => `app/${name}.js`),
 ]

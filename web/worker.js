@@ -11,6 +11,9 @@ const PROGRESS_INTERVAL = 50
 // 'auto' checkpoints: so often, and never more than a twentieth of the time.
 const CHECKPOINT_INTERVAL = 10_000
 const CHECKPOINT_SHARE = 20
+// How long updates are timed, in milliseconds and in number.
+const TIMED = 1000
+const TIMED_UPDATES = 10
 
 let session = null
 // The model's files as they came, kept for checkpoints; blobs, which the browser may hold elsewhere than in memory.
@@ -21,11 +24,18 @@ let death = null
 let panic = ''
 let queue = Promise.resolve()
 const open = new Set()
+// Requests that nobody waits for any more.
+const cancelled = new Set()
+// A file is read from the disk once, however often it is looked into.
+let lastFile = null
 
 self.onmessage = ({ data: { id, type, data } }) => {
+  if (type === 'cancel') return void (open.has(data) && cancelled.add(data))
   open.add(id)
   answer(id, type, data)
 }
+// What was asked of the network, for a page that counts it.
+new PerformanceObserver(list => self.postMessage({ event: 'fetched', addresses: list.getEntries().map(({ name }) => name) })).observe({ type: 'resource', buffered: true })
 // A panic inside the engine shows up here, not in the promise that was waiting for it, which then never settles.
 self.addEventListener('error', event => {
   event.preventDefault()
@@ -55,17 +65,18 @@ function handle(id, type, data) {
   switch (type) {
     case 'devices': return describeMachine()
     case 'load': return load(id, data)
-    case 'inspect': return alone(() => session.inspect(data.data, data.options, data.maxSeqLength))
+    case 'inspect': return inspect(id, data)
+    case 'time': return time(id, data)
     case 'finetune': return finetune(id, data)
     case 'pause': return pause()
     case 'resume': return resume()
     case 'stop': return stop()
-    case 'evaluate': return alone(() => session.evaluate(data.data, data.options))
+    case 'evaluate': return tableOf(id, data.data).then(table => alone(() => session.evaluate(table, data.options)))
     case 'predict': return alone(() => session.predict(data.inputs, data.options))
     case 'detect': return alone(() => session.detect(data.texts))
     case 'fill': return alone(() => session.fill(data.texts, data.options))
     case 'export_files': return alone(() => session.export_files())
-    case 'export_zip': return alone(() => session.export_zip())
+    case 'export_zip': return alone(() => session.export_zip(data.more))
     default: throw new Error(`The worker knows no request "${type}".`)
   }
 }
@@ -79,6 +90,61 @@ function alone(call) {
   })
   queue = result.catch(() => {})
   return result
+}
+
+// ---- data
+
+/** A table as { name, bytes }; a file is read in pieces, so that it can be told how far that is, and be left off. */
+async function tableOf(id, { name, bytes, blob }) {
+  if (!blob) return { name, bytes }
+  const key = [name, blob.size, blob.lastModified].join('/')
+  if (lastFile?.key === key) return { name, bytes: lastFile.bytes }
+  const all = new Uint8Array(blob.size)
+  const reader = blob.stream().getReader()
+  for (let loaded = 0; ;) {
+    const { done, value } = await reader.read().catch(() => {
+      throw new Error(`${name}: cannot be read\n  Choose it again; it may have been changed, moved or removed.`)
+    })
+    if (done) break
+    checkWanted(id)
+    all.set(value, loaded)
+    loaded += value.length
+    emit(id, { event: 'reading', loaded, total: blob.size })
+  }
+  lastFile = blob.lastModified === undefined ? null : { key, bytes: all }
+  return { name, bytes: all }
+}
+
+function checkWanted(id) {
+  if (cancelled.has(id)) throw new Error('It was cancelled.')
+}
+
+async function inspect(id, { data, options, maxSeqLength }) {
+  const table = await tableOf(id, data)
+  return alone(() => {
+    checkWanted(id)
+    return session.inspect(table, options, maxSeqLength)
+  })
+}
+
+/** How long an update and a row of a test take: on some rows of the data, for a second or a few updates. */
+async function time(id, { data, options }) {
+  const table = await tableOf(id, data)
+  const timed = call => alone(async () => {
+    checkWanted(id)
+    const started = performance.now()
+    const result = await call()
+    return { taken: performance.now() - started, result }
+  })
+  await timed(() => session.rehearse(options, table))
+  // The first makes what the others use again.
+  await timed(() => session.rehearse_update())
+  const updates = []
+  for (let spent = 0; updates.length < 2 || (spent < TIMED && updates.length < TIMED_UPDATES); spent += updates.at(-1)) {
+    updates.push((await timed(() => session.rehearse_update())).taken)
+  }
+  const { taken, result: rows } = await timed(() => session.rehearse_evaluation())
+  return { update: updates.reduce((sum, one) => sum + one, 0) / updates.length, evaluation: taken / rows }
 }
 
 // ---- load
@@ -156,6 +222,10 @@ function tally(id, awaited) {
 async function finetune(id, { options, train, evaluation, again, checkpoints }) {
   if (run?.active) throw new Error('A training run is going on.\n  Stop it first.')
   if (again && (!run || run.done)) throw new Error('There is no training run to resume.\n  Start one first.')
+  if (!again) {
+    train = await tableOf(id, train)
+    evaluation = evaluation && await tableOf(id, evaluation)
+  }
   const before = run
   const mine = run = { ...(again ? run : newRun({ options, train, evaluation })), ...checkpoints, active: true, stopped: false, paused: null }
   let isStarted = again
@@ -165,9 +235,11 @@ async function finetune(id, { options, train, evaluation, again, checkpoints }) 
       isStarted = true
       tell(id, mine, { event: 'plan', plan })
     }
+    // A test that came when it was stopped is none of the run's own.
+    mine.history.evaluations = mine.history.evaluations.filter(({ extra }) => !extra)
     if (mine.every) await hold(id, mine)
     await advance(id, mine)
-    await (mine.done ? finish(mine) : keep(id, mine))
+    await (mine.done ? finish(mine) : rest(id, mine))
   } catch (error) {
     // What failed to start changed nothing: the run before is still there, here as in the Session. What failed in the
     // middle of a step cannot go on from there.
@@ -179,6 +251,18 @@ async function finetune(id, { options, train, evaluation, again, checkpoints }) 
     mine.release = null
   }
   return { stopped: !mine.done, info: session.info(), run: tellRun(mine) }
+}
+
+/** Saves a run that was stopped, and then tests it as it stands. */
+async function rest(id, mine) {
+  await keep(id, mine)
+  const extra = await alone(() => session.rest())
+  if (extra === undefined) return
+  for (let event = ''; event !== 'evaluation';) {
+    const progress = await alone(() => session.advance())
+    event = progress.event
+    tell(id, mine, extra && event === 'evaluation' ? { ...progress, extra } : progress)
+  }
 }
 
 function tellRun({ job, title, about, history }) {
@@ -349,6 +433,7 @@ function emit(id, event) {
 }
 
 function reply(id, body, transfer = []) {
+  cancelled.delete(id)
   if (open.delete(id)) self.postMessage({ id, ...body }, transfer)
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use electra::config::{ElectraConfig, QaHead};
 use electra::dataset::Kind;
 use electra::error::{Error, Result};
-use electra::finetune::{FinetuneOptions, TaskFiles, TrainPlan, start};
+use electra::finetune::{Effort, FinetuneOptions, Open, TABLE, TaskFiles, TrainPlan, start};
 use electra::pretrained::{self, ModelFiles, is_model_file};
 use electra::report::{Run as Report, report_html, report_json};
 use electra::tasks::{Measured, Reading};
@@ -26,15 +26,7 @@ use super::{
     say, stop_flag, to_line, try_print_line, within,
 };
 
-/// Fine-tune a model on labelled text
-///
-/// Reads CSV, TSV and JSON lines for texts and pairs; CoNLL columns and JSON lines for tagging;
-/// SQuAD JSON, MRQA and JSON lines for question answering. Prints the plan, an evaluation before,
-/// during and after training, and the result, one JSON object a line.
-#[derive(clap::Args)]
-#[command(
-    allow_negative_numbers = true,
-    after_help = "Example:
+const EXAMPLES: &str = "Example:
   electra finetune --model public/models/electra-tiny --task classification \\
       --train public/samples/topic.tsv --output topic-model --epochs 6
 
@@ -57,7 +49,20 @@ Files, by task (the task is found from the file where that is clear):
   regression          the same with a score
   tagging             a word and its tag a line, an empty line between sentences;
                       or {\"words\": [..], \"labels\": [..]} a line
-  question-answering  SQuAD JSON, or {\"question\", \"context\", \"answers\"} a line"
+  question-answering  SQuAD JSON, or {\"question\", \"context\", \"answers\"} a line
+
+What is not given fits the training rows and the model:
+";
+
+/// Fine-tune a model on labelled text
+///
+/// Reads CSV, TSV and JSON lines for texts and pairs; CoNLL columns and JSON lines for tagging;
+/// SQuAD JSON, MRQA and JSON lines for question answering. Prints the plan, an evaluation before,
+/// during and after training, and the result, one JSON object a line.
+#[derive(clap::Args)]
+#[command(
+    allow_negative_numbers = true,
+    after_help = [EXAMPLES, TABLE].concat()
 )]
 pub struct Args {
     /// The model folder to start from: any ELECTRA in Hugging Face format
@@ -90,11 +95,11 @@ pub struct Args {
     /// Updates between two checkpoints; every ten minutes by default, 0 is only when stopped
     #[arg(long, value_name = "N")]
     save_every: Option<usize>,
-    /// Passes over the training data; 3 by default
+    /// Passes over the training data; by default as the table below says
     #[arg(long, value_name = "F",
         value_parser = within(f64::MIN_POSITIVE..=f64::MAX, "a number above 0"))]
     epochs: Option<f64>,
-    /// 32 by default
+    /// Examples of one batch; by default as the table below says
     #[arg(long, value_name = "N", value_parser = batch_size)]
     batch_size: Option<usize>,
     /// Batches of one update, whose loss is the mean over all of their examples (of tags, over all
@@ -105,10 +110,14 @@ pub struct Args {
     /// the model takes less
     #[arg(long, value_name = "N", value_parser = within(4usize.., "a whole number above 3"))]
     max_seq_length: Option<usize>,
-    /// The peak learning rate; 0.0003 by default
+    /// The peak learning rate; by default as the table below says
     #[arg(long, value_name = "F",
         value_parser = within(f64::MIN_POSITIVE..=1.0, "a number above 0 and at most 1"))]
     learning_rate: Option<f64>,
+    /// How long to train where epochs are not given: quick, normal or thorough
+    #[arg(long, value_name = "HOW", default_value = "normal", value_parser = parse_effort,
+        conflicts_with = "name")]
+    effort: Effort,
     /// The share of updates over which the learning rate rises; 0.1 by default
     #[arg(long, value_name = "F", value_parser = within(0.0..=1.0f64, "a number from 0 to 1"))]
     warmup: Option<f64>,
@@ -178,6 +187,10 @@ fn parse_freeze(word: &str) -> std::result::Result<Freeze, String> {
         .map_err(|_| "none, embeddings, body, or a number of layers".into())
 }
 
+fn parse_effort(word: &str) -> std::result::Result<Effort, String> {
+    serde_json::from_value(json!(word)).map_err(|_| "there are quick, normal and thorough".into())
+}
+
 fn parse_qa_head(word: &str) -> std::result::Result<QaHead, String> {
     serde_json::from_value(json!(word)).map_err(|_| "there are huggingface and original".into())
 }
@@ -212,7 +225,15 @@ impl Args {
             ..usual.clone()
         };
         let reading = self.reading.clone().unwrap_or_else(|| self.columns.reading());
-        FinetuneOptions { task: None, reading, config }
+        // A name brings settings of its own.
+        let is_open = |is_given: bool| !is_given && self.name.task().is_none();
+        let open = Open {
+            effort: self.effort,
+            epochs: is_open(self.epochs.is_some()),
+            batch_size: is_open(self.batch_size.is_some()),
+            learning_rate: is_open(self.learning_rate.is_some()),
+        };
+        FinetuneOptions { task: None, reading, config, open, sample: None }
     }
 
     /// Puts what a name brings in the place of what was not given.
@@ -302,6 +323,9 @@ struct Trial {
     tasks: Vec<(String, String, f64)>,
     /// The step of the evaluation of the weights that are kept.
     kept_at: usize,
+    /// The settings that it ran with.
+    #[serde(default)]
+    settings: FinetuneConfig,
     /// Of several tasks in a folder each.
     #[serde(skip)]
     files: ModelFiles,
@@ -412,8 +436,7 @@ pub fn run(mut args: Args) -> Result<()> {
     setup.checkpoint.remove()?;
     say(format_args!("wrote {}; its report.html holds rows of your data", args.output.display()));
     if let Some(named) = &named {
-        let config = args.options(setup.max_seq_length, best.tag.seed).config;
-        named.finish(&args.output, &setup.tokenizer, &config, &setup.device, &mut done)?;
+        named.finish(&args.output, &setup.tokenizer, &best.settings, &setup.device, &mut done)?;
     }
     try_print_line(&done).map(drop)
 }
@@ -511,6 +534,7 @@ impl Setup<'_> {
             score: mean(verdicts),
             tasks: scored.collect(),
             kept_at: trainer.kept_at().expect("a run ends with an evaluation"),
+            settings: trainer.config().clone(),
             files,
         })
     }
@@ -567,7 +591,7 @@ impl Setup<'_> {
                 let (_, metric, score) = &best.tasks[number];
                 *done = best.tag.mark(json!({"event": "done", "metric": metric, metric: score}));
             }
-            let report = self.report(task, lines, best.tag.seed);
+            let report = self.report(task, lines, &best.settings);
             let folder = self.prefix(task, "/");
             let mut add = |name: &str, text: String| {
                 best.files.insert(format!("{folder}{name}"), text.into_bytes());
@@ -578,8 +602,7 @@ impl Setup<'_> {
         Ok(())
     }
 
-    fn report(&self, task: &Task, lines: Vec<Value>, seed: u64) -> Report {
-        let FinetuneOptions { config, .. } = self.args.options(self.max_seq_length, seed);
+    fn report(&self, task: &Task, lines: Vec<Value>, config: &FinetuneConfig) -> Report {
         let mut settings = json!({
             "command": std::env::args().collect::<Vec<_>>().join(" "),
             "model": self.args.model.display().to_string(),

@@ -12,7 +12,7 @@ use super::kinds::Kind;
 use super::multi_label::is_lists;
 use super::questions::is_squad;
 use super::scores::{SCORES, distinct, has_fractions};
-use super::table::{LABELS, Table, decode, ending, in_file, is_number};
+use super::table::{LABELS, Table, ending, in_file, is_number};
 use super::texts::Places;
 use super::word_rows::WordTable;
 use super::words::{is_entity_tag, looks_like_columns, word_table};
@@ -39,18 +39,18 @@ impl Detected {
 /// and what to pass.
 pub fn detect(file: &LabelledFile, choice: &ColumnChoice) -> Result<Detected> {
     let name = file.name;
-    let text = decode(name, file.bytes)?;
-    if is_json(name, &text) {
-        if let Some(found) = detect_json(name, &text)? {
+    let text = file.text()?;
+    if is_json(name, text) {
+        if let Some(found) = detect_json(name, text)? {
             return Ok(found);
         }
-    } else if text.trim_start().starts_with('{') && is_squad("", &text) {
+    } else if text.trim_start().starts_with('{') && is_squad("", text) {
         // Printed over many lines, under a name that does not end in .json.
         return Ok(Detected::new(Kind::QuestionAnswering, SQUAD));
     } else if is_tagging_name(name) {
         let reason = format!("its name ends in .{}", ending(name));
         return Ok(Detected::new(Kind::Tagging, reason));
-    } else if looks_like_columns(&text) {
+    } else if looks_like_columns(text) {
         let reason = "a word a line, with empty lines between sentences";
         return Ok(Detected::new(Kind::Tagging, reason));
     }
@@ -65,14 +65,14 @@ const SQUAD: &str = "it has the form of SQuAD";
 /// It is not text.
 pub fn layout(file: &LabelledFile, task: Kind) -> Result<&'static str> {
     let name = file.name;
-    let text = decode(name, file.bytes)?;
+    let text = file.text()?;
     Ok(match task {
         Kind::Tagging => match word_table(file, None)? {
             Some((table, _)) => table.format.name(),
-            None if is_json(name, &text) => "jsonl",
+            None if is_json(name, text) => "jsonl",
             None => "conll",
         },
-        Kind::QuestionAnswering if is_squad(name, &text) => "squad",
+        Kind::QuestionAnswering if is_squad(name, text) => "squad",
         _ => "jsonl",
     })
 }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use super::encoding::decode;
 use super::json::{Object, document, objects};
 use super::split::part_evenly;
-use super::table::{Problem, decode, ending, require_usable};
+use super::table::{Problem, ending, require_usable};
 use crate::error::{Error, Result, excerpt, listed};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +60,7 @@ const REMEDY: &str = "Give SQuAD JSON, {\"data\": [{\"paragraphs\": [{\"context\
 /// context, and taken if it stands there once; else it is a [`Problem`], and so is its question
 /// where no other answer is left.
 pub fn read_questions(name: &str, bytes: &[u8]) -> Result<Questions> {
-    let text = decode(name, bytes)?;
+    let text = decode(name, bytes)?.text;
     let mut reader = Reader::default();
     match text.trim_start().chars().next() {
         Some('{') if is_squad(name, &text) => reader.squad(name, &text)?,

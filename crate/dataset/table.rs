@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use super::encoding::decode;
 use super::json::{Object, is_json, objects};
 use crate::error::{Error, Result};
 
@@ -79,8 +80,11 @@ pub struct Row {
 /// Reads a table; its format is told by the content, and by the ending of `name` only where the
 /// content leaves it open.
 pub fn read_table(name: &str, bytes: &[u8]) -> Result<Table> {
-    let text = decode(name, bytes)?;
-    let table = if is_json(name, &text) { read_json(name, &text)? } else { read_csv(name, &text)? };
+    read_table_text(name, &decode(name, bytes)?.text)
+}
+
+pub(super) fn read_table_text(name: &str, text: &str) -> Result<Table> {
+    let table = if is_json(name, text) { read_json(name, text)? } else { read_csv(name, text)? };
     match (table.rows.is_empty(), table.problems.first()) {
         (false, _) => Ok(table),
         (true, Some(Problem { row, reason })) => {
@@ -94,7 +98,7 @@ pub fn read_table(name: &str, bytes: &[u8]) -> Result<Table> {
 /// Reads tab-separated lines as they are, by a caller who knows them: quotes are text, and there is
 /// a header or none. That no row fits may be told by what reads them.
 pub(super) fn read_raw_table(name: &str, bytes: &[u8], has_header: bool) -> Result<Table> {
-    let text = decode(name, bytes)?;
+    let text = decode(name, bytes)?.text;
     // Without quotes none is left open.
     let records = Records { is_raw: true, ..Records::new(&text, '\t') }.flatten().collect();
     let table = tabulate(name, '\t', records, has_header);
@@ -106,38 +110,6 @@ pub(super) fn read_raw_table(name: &str, bytes: &[u8], has_header: bool) -> Resu
 
 fn no_rows(name: &str) -> Error {
     Error::new(name, "there is a header, but no row below it")
-}
-
-/// The text of a file, which must hold some.
-pub(super) fn decode<'a>(name: &str, bytes: &'a [u8]) -> Result<Cow<'a, str>> {
-    let text = std::str::from_utf8(bytes).map_err(|cause| {
-        let offset = cause.valid_up_to();
-        let row = 1 + bytes[..offset].iter().filter(|&&byte| byte == b'\n').count();
-        Error::new(format!("{name}, row {row}"), format!("not UTF-8 at byte {offset}"))
-            .fix("Save the file as UTF-8 (in a spreadsheet: \"CSV UTF-8\").")
-    })?;
-    if let Some(offset) = text.find('\0') {
-        let row = 1 + text[..offset].matches('\n').count();
-        return Err(Error::new(format!("{name}, row {row}"), "a NUL byte")
-            .fix("The file is UTF-16, or no text at all: save it as UTF-8."));
-    }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    if text.trim().is_empty() {
-        return Err(Error::new(name, "the file is empty"));
-    }
-    Ok(if ends_lines_with_cr(text) { text.replace('\r', "\n").into() } else { text.into() })
-}
-
-/// Lines of an old Mac, and of a Mac's spreadsheet, end with CR alone; a quoted field may hold LF
-/// all the same.
-fn ends_lines_with_cr(text: &str) -> bool {
-    let mut is_quoted = false;
-    let is_end = |letter: char| {
-        is_quoted ^= letter == '"';
-        !is_quoted && matches!(letter, '\r' | '\n')
-    };
-    let end = text.find(is_end).or_else(|| text.find(['\r', '\n'])).unwrap_or(text.len());
-    text[end..].starts_with('\r') && !text[end..].trim_start_matches('\r').starts_with('\n')
 }
 
 pub(super) fn ending(name: &str) -> String {
@@ -627,7 +599,6 @@ mod tests {
     fn unusable_files_are_errors_with_a_place() {
         assert_eq!(error("a.csv", b""), "a.csv: the file is empty");
         assert_eq!(error("a.csv", b"\xef\xbb\xbf \n"), "a.csv: the file is empty");
-        assert!(error("a.csv", b"a,b\n1,\xff").starts_with("a.csv, row 2: not UTF-8 at byte 6"));
         assert!(error("a.json", b"[{]").starts_with("a.json: key must be a string at line 1"));
         assert!(error("a.jsonl", b"\n{\n").starts_with("a.jsonl, row 2: not a JSON object"));
         assert!(error("a.csv", b"label,text\n").contains("no row below it"));

@@ -12,7 +12,7 @@ use super::file::LabelledFile;
 use super::json::{is_json, objects};
 use super::labels::{Known, sorted_labels, too_many};
 use super::split::part_evenly;
-use super::table::{Problem, Table, decode, in_file, require_usable};
+use super::table::{Problem, Table, in_file, require_usable};
 use super::word_rows::WordTable;
 use crate::error::{Error, Result, excerpt, listed};
 
@@ -55,20 +55,20 @@ pub fn read_tagging(
     labels: Option<&[String]>,
 ) -> Result<Tagging> {
     let name = file.name;
-    let text = decode(name, file.bytes)?;
+    let text = file.text()?;
     let mut notes = vec![];
-    let is_json = is_json(name, &text);
-    let (tagged, mut skipped) = if is_json && has_word_lists(name, &text)? {
-        from_json(name, &text, tag_column)?
+    let is_json = is_json(name, text);
+    let (tagged, mut skipped) = if is_json && has_word_lists(name, text)? {
+        from_json(name, text, tag_column)?
     } else if let Some((table, words)) = word_table(file, tag_column)? {
         notes.push(format!("{}; --tag-column for other tags", words.described(table)));
         words.read(table)?
     } else if is_json {
-        from_json(name, &text, tag_column)?
+        from_json(name, text, tag_column)?
     } else {
-        let layout = Layout::of(&text, tag_column).map_err(|error| in_file(name, error))?;
+        let layout = Layout::of(text, tag_column).map_err(|error| in_file(name, error))?;
         notes.extend(layout.note(tag_column));
-        from_columns(name, &text, &layout)?
+        from_columns(name, text, &layout)?
     };
     if tagged.is_empty() && skipped.is_empty() {
         return Err(Error::new(name, "there is no sentence").fix(REMEDY));

@@ -173,7 +173,7 @@ fn any_field_may_be_missing_or_of_another_kind() {
         {"event": "plan", "task": "tagging", "train_rows": 1,
          "labels": [{"label": "a", "count": 2}],
          "skipped": [{"row": 1, "reason": "r"}], "skipped_count": 1, "notes": ["n"], "steps": 3,
-         "majority_accuracy": 0.5},
+         "baseline": {"metric": "accuracy", "score": 0.5, "answer": "always"}},
         {"step": 1, "learning_rate": 0.1, "losses": [{"step": 1, "loss": 0.5, "grad_norm": 1.0}]},
         {"event": "evaluation", "step": 1, "epoch": 1.0, "trial": 1, "seed": 0, "loss": 0.1,
          "metric": "accuracy", "score": 0.5, "metrics": {"accuracy": 0.5}, "is_collapsed": false,

@@ -70,7 +70,7 @@ pub struct Evaluation {
     pub loss: f64,
     #[serde(flatten)]
     pub report: ClassificationReport,
-    /// The rows with the highest loss, worst first.
+    /// Those of the rows with a wrong label that have the highest loss, worst first.
     pub worst: Vec<WorstRow>,
 }
 
@@ -101,7 +101,8 @@ pub fn evaluate(set: &Texts, logits: &[Vec<f32>]) -> Evaluation {
         .zip(&probabilities)
         .map(|(target, p)| -p[*target].max(f64::MIN_POSITIVE).ln())
         .collect();
-    let worst = worst_first(&losses).map(|i| WorstRow {
+    let worst = worst_first(&losses, |i| predicted[i] != targets[i]);
+    let worst = worst.into_iter().map(|i| WorstRow {
         row: set.examples[i].row,
         text: set.examples[i].text.clone(),
         text_pair: set.examples[i].pair.clone(),

@@ -47,7 +47,7 @@ pub struct Evaluation {
     pub loss: f64,
     #[serde(flatten)]
     pub report: MultiLabelReport,
-    /// The rows with the highest loss, worst first.
+    /// Those of the rows with a wrong label that have the highest loss, worst first.
     pub worst: Vec<WorstRow>,
 }
 
@@ -77,7 +77,8 @@ pub fn evaluate(set: &Texts, logits: &[Vec<f32>]) -> Evaluation {
         let named = set.labels.iter().zip(own).filter(|(_, own)| **own);
         named.map(|(label, _)| label.clone()).collect()
     };
-    let worst = worst_first(&losses).map(|i| WorstRow {
+    let worst = worst_first(&losses, |i| predicted[i] != targets[i]);
+    let worst = worst.into_iter().map(|i| WorstRow {
         row: set.examples[i].row,
         text: set.examples[i].text.clone(),
         text_pair: set.examples[i].pair.clone(),

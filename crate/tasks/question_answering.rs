@@ -726,7 +726,7 @@ fn wrong(
     };
     let f1: Vec<f64> = set.examples.iter().zip(&told).map(f1).collect();
     let losses: Vec<f64> = f1.iter().map(|f1| 1.0 - f1).collect();
-    let worst = worst_first(&losses).filter(|i| losses[*i] > 0.0);
+    let worst = worst_first(&losses, |i| losses[i] > 0.0);
     let row = |i: usize| {
         let question = &set.examples[i];
         WorstQuestion {
@@ -739,7 +739,7 @@ fn wrong(
             f1: f1[i],
         }
     };
-    worst.map(row).collect()
+    worst.into_iter().map(row).collect()
 }
 
 #[cfg(test)]

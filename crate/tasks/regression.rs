@@ -57,7 +57,8 @@ pub fn evaluate(set: &Texts, logits: &[Vec<f32>]) -> Evaluation {
     let targets: Vec<f64> = set.examples.iter().map(score).collect();
     let predicted: Vec<f64> = logits.iter().map(|row| value(row[0], Some(range))).collect();
     let errors: Vec<f64> = targets.iter().zip(&predicted).map(|(t, p)| (t - p).abs()).collect();
-    let worst = worst_first(&errors).map(|i| WorstRow {
+    let worst = worst_first(&errors, |i| errors[i] > 0.0);
+    let worst = worst.into_iter().map(|i| WorstRow {
         row: set.examples[i].row,
         text: set.examples[i].text.clone(),
         text_pair: set.examples[i].pair.clone(),

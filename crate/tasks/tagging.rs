@@ -256,7 +256,7 @@ pub struct Evaluation {
     pub loss: f64,
     #[serde(flatten)]
     pub report: TaggingReport,
-    /// The sentences with the highest loss a word, worst first.
+    /// Those of the sentences with a wrong tag that have the highest loss a word, worst first.
     pub worst: Vec<WorstSentence>,
 }
 
@@ -284,7 +284,8 @@ pub fn evaluate(set: &Tagging, windows: &[TagWindow], logits: &[Vec<f32>]) -> Ev
     let means: Vec<f64> =
         losses.iter().zip(&targets).map(|(l, words)| l / words.len().max(1) as f64).collect();
     let names = |ids: &[usize]| ids.iter().map(|id| set.labels[*id].clone()).collect();
-    let worst = worst_first(&means).map(|i| WorstSentence {
+    let worst = worst_first(&means, |i| predicted[i] != targets[i]);
+    let worst = worst.into_iter().map(|i| WorstSentence {
         row: set.sentences[i].row,
         words: set.sentences[i].words.clone(),
         labels: names(&targets[i]),

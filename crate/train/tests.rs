@@ -538,3 +538,40 @@ fn the_best_of_several_tasks_is_that_of_their_mean() {
     assert_eq!(scores, kept);
     assert_eq!(trainer.verdicts()[1].metric, "pearson");
 }
+
+/// As when a run is stopped, looked at, and goes on.
+#[test]
+fn an_evaluation_out_of_turn_leaves_no_trace() {
+    let plan = Plan::new(&[Kind::Classification, Kind::Tagging]);
+    let mut end = plan.trainer();
+    let whole = advance(&mut end, usize::MAX);
+    let mut trainer = plan.trainer();
+    let mut lines = Vec::new();
+    let mut extra = 0;
+    while !lines.last().is_some_and(|line: &String| line.contains("\"event\":\"done\"")) {
+        lines.extend(advance(&mut trainer, 1));
+        let is_step = lines.last().is_some_and(|line| line.contains("\"event\":\"step\""));
+        if is_step && trainer.ask_for_evaluation() == Some(true) {
+            let step = trainer.step();
+            while trainer.ask_for_evaluation().is_some() {
+                let said = advance(&mut trainer, 1).remove(0);
+                assert!(said.contains("\"evaluati"), "{said}");
+            }
+            assert_eq!((trainer.step(), trainer.verdicts().len()), (step, 2));
+            extra += 1;
+        }
+    }
+    assert!(extra > 0);
+    assert_eq!(told(&lines), told(&whole));
+    assert!(weights(&trainer) == weights(&end));
+}
+
+#[test]
+fn evaluations_are_spread_over_a_run() {
+    let mut plan = Plan::new(&[Kind::Classification]);
+    plan.config =
+        FinetuneConfig { eval_every: None, eval_times: Some(8), epochs: 10.0, ..plan.config };
+    let lines = advance(&mut plan.trainer(), usize::MAX);
+    let evaluations = lines.iter().filter(|line| line.contains("\"event\":\"evaluation\"")).count();
+    assert!(evaluations > 8, "{evaluations}");
+}

@@ -171,6 +171,10 @@ pub struct Trainer {
     pub(super) unreported: Vec<StepLoss>,
     pub(super) scoring: Option<Scorer>,
     pub(super) evaluated_at: Option<usize>,
+    /// Somebody asked for an evaluation now.
+    asked: bool,
+    /// What an evaluation out of turn is undone to, should the run go on.
+    before: Option<Before>,
     /// The tasks of the evaluation under way that are done.
     pub(super) round: Vec<Verdict>,
     /// The last whole evaluation, task by task; empty before the first.
@@ -180,6 +184,15 @@ pub struct Trainer {
     pub(super) best_network: Option<Network>,
     /// Of the data, once somebody has asked.
     pub(super) fingerprints: Option<Vec<Fingerprint>>,
+}
+
+/// What evaluations leave behind.
+#[derive(Debug)]
+struct Before {
+    evaluated_at: Option<usize>,
+    last: Vec<Verdict>,
+    best: Option<BestScore>,
+    best_network: Option<Network>,
 }
 
 /// The best evaluation so far.
@@ -224,6 +237,8 @@ impl Trainer {
             unreported: Vec::new(),
             scoring: None,
             evaluated_at: None,
+            asked: false,
+            before: None,
             round: Vec::new(),
             last: Vec::new(),
             best: None,
@@ -296,13 +311,63 @@ impl Trainer {
         self.steps = self.optimizer.step;
     }
 
+    /// Makes the next calls of `advance` evaluate the weights as they stand, for a run that may not
+    /// go on; should it, it does so as if that had not been. Gives whether that evaluation is out of
+    /// turn; None where it is done already.
+    pub fn ask_for_evaluation(&mut self) -> Option<bool> {
+        if self.evaluated_at == Some(self.step()) {
+            return None;
+        }
+        let is_extra = !self.is_due();
+        if is_extra && self.before.is_none() {
+            self.before = Some(Before {
+                evaluated_at: self.evaluated_at,
+                last: self.last.clone(),
+                best: self.best.clone(),
+                best_network: self.best_network.clone(),
+            });
+        }
+        self.asked = true;
+        Some(is_extra)
+    }
+
+    fn is_due(&self) -> bool {
+        let step = self.step();
+        step == self.steps || step.is_multiple_of(self.eval_every())
+    }
+
+    /// One update, whatever is due, for a caller that measures how long it takes; the run is then
+    /// no longer good for anything else.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub async fn rehearse_update(&mut self) -> Result<()> {
+        self.update().await?;
+        self.read().await
+    }
+
+    /// The same of one batch of an evaluation; gives its rows.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub async fn rehearse_evaluation(&mut self) -> Result<usize> {
+        let mut scorer = self.scorer();
+        scorer.advance(&self.current(0).0, &self.jobs[0].encoded.features, &self.device).await?;
+        Ok(scorer.done())
+    }
+
+    /// The settings of the run.
+    pub fn config(&self) -> &FinetuneConfig {
+        &self.config
+    }
+
     /// Does one thing: a batch of an evaluation, or an update.
     ///
     /// # Errors
     /// The device failed, or the loss is no longer a number.
     pub async fn advance(&mut self) -> Result<Progress> {
         let step = self.optimizer.step;
-        let due = step == self.steps || step.is_multiple_of(self.eval_every());
+        let due = self.asked || self.is_due();
         if due && self.evaluated_at != Some(step) {
             let scorer = self.scoring.take().unwrap_or_else(|| self.scorer());
             return self.score(scorer).await;
@@ -334,7 +399,9 @@ impl Trainer {
     }
 
     fn eval_every(&self) -> usize {
-        self.config.eval_every.unwrap_or_else(|| self.steps_per_epoch())
+        let spread = |times: usize| (self.steps / times).max(1);
+        let every = self.config.eval_every.or(self.config.eval_times.map(spread));
+        every.unwrap_or_else(|| self.steps_per_epoch())
     }
 
     fn epoch(&self) -> f64 {
@@ -363,6 +430,7 @@ impl Trainer {
         let step = self.optimizer.step;
         if self.round.len() == self.jobs.len() {
             self.evaluated_at = Some(step);
+            self.asked = false;
             self.last = std::mem::take(&mut self.round);
             self.compare();
         }
@@ -382,6 +450,9 @@ impl Trainer {
                 self.best = Some(BestScore { at, score, verdicts, since: 0 });
             }
         }
+        if self.before.is_some() {
+            return;
+        }
         let since = self.best.as_ref().map_or(0, |best| best.since);
         if self.config.patience.is_some_and(|patience| since >= patience) {
             self.finish_early();
@@ -389,6 +460,10 @@ impl Trainer {
     }
 
     async fn update(&mut self) -> Result<Progress> {
+        if let Some(before) = self.before.take() {
+            (self.evaluated_at, self.last) = (before.evaluated_at, before.last);
+            (self.best, self.best_network) = (before.best, before.best_network);
+        }
         let learning_rate = self.optimizer.config.learning_rate_at(self.optimizer.step);
         let mut batches = Vec::new();
         for _ in 0..self.config.accumulate {

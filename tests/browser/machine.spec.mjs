@@ -61,7 +61,7 @@ for (const [name, engine] of [['fails', FAILED_SELF_TEST], ['panics in', PANIC_I
 
 test('a dead engine is said, and the model can be loaded again', async ({ page, site }) => {
   await replaceEngine(page, PANIC_IN_DETECT)
-  await page.goto(site)
+  await page.goto(`${site}#detect`)
   await expect(page.locator('#problem-message')).toContainText('The engine stopped')
   await page.unroute(/electra_wasm\.js$/)
   await page.click('#problem-again')
@@ -74,7 +74,7 @@ test.describe('downloads that fail', () => {
 
   test('the engine cannot be fetched: the address is named, trying again works', async ({ page, site }) => {
     await page.route('**/*.wasm', route => route.abort())
-    await page.goto(site)
+    await page.goto(`${site}#detect`)
     await expect(page.locator('#problem-message')).toContainText('electra_wasm_bg.wasm')
     await expect(page.locator('#problem-remedy')).not.toBeEmpty()
     await page.unroute('**/*.wasm')
@@ -124,15 +124,15 @@ test.describe('with the service worker', () => {
 
   test('works without a network once it was loaded', async ({ page }) => {
     const server = await startServer(DIST)
-    await openPage(page, server.address)
+    await openPage(page, server.address, '#detect')
     await expect(page.locator('.token').first()).toBeVisible()
     await page.click('#tab-finetune')
-    await page.click('.card')
+    await page.click('#samples .card >> nth=0')
     await expect(page.locator('#columns')).toBeVisible()
     await server.close()
     await page.reload()
     await expect(page.locator('#model-button')).toHaveAttribute('data-state', 'cpu')
-    await page.click('.card')
+    await page.click('#samples .card >> nth=0')
     await expect(page.locator('#columns')).toBeVisible()
     await expect(page.locator('#train')).toBeEnabled()
   })

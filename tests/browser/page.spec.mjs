@@ -3,8 +3,8 @@
 import { join } from 'node:path'
 import { CSV, dropFile, expect, expectAccessible, fillSettings, openPage, ROWS, SHOTS, test } from './site.mjs'
 
-test('detect shows a number for each token', async ({ page, site }) => {
-  await openPage(page, site)
+test('detect shows a number for each word', async ({ page, site }) => {
+  await openPage(page, site, '#detect')
   await page.fill('#sentence', 'The cat sat on the 🐱 mat.')
   await expect(page.locator('#tokens')).toContainText('mat')
   const numbers = await page.locator('.token .p').allTextContents()
@@ -46,18 +46,21 @@ test('a dropped CSV: look, train, pause, stop, continue, try, take away, load ag
   await expect(page.locator('#score-after')).toHaveText(/(8|9|10)\d%/)
   await expect(page.locator('#try-result .first')).toContainText('food')
   await expect(page.locator('#confusion')).toContainText('space')
-  await expect(page.locator('#worst li').first()).toContainText('the model says')
+  await expect(page.locator('#worst-rows')).toContainText(/the model says|Everything that is held out is right/)
   await page.click('#numbers summary')
   await expect(page.locator('#numbers-table tbody tr').first()).toBeVisible()
   await expectAccessible(page)
 
+  await page.click('#model-button')
+  await expect(page.locator('#model-warning')).toBeVisible()
+  await page.click('#model-cancel')
   const [download] = await Promise.all([page.waitForEvent('download'), page.click('#download')])
   expect(download.suggestedFilename()).toBe('electra-kinds.zip')
   const zip = test.info().outputPath('electra-kinds.zip')
   await download.saveAs(zip)
 
   await page.click('#model-button')
-  await expect(page.locator('#model-warning')).toBeVisible()
+  await expect(page.locator('#model-warning'), 'it is in the download').toBeHidden()
   await page.check('#source-files')
   await page.setInputFiles('#model-files', zip)
   await page.click('#model-load')
@@ -75,7 +78,7 @@ test.describe('on WebGPU', () => {
     await page.check('#device-webgpu')
     await page.click('#model-load')
     await expect(page.locator('#model-button')).toHaveAttribute('data-state', 'webgpu', { timeout: 300_000 })
-    await page.click('.card >> nth=0')
+    await page.click('#samples .card >> nth=0')
     await expect(page.locator('#columns')).toBeVisible()
     await fillSettings(page, { 'epochs': 1, 'batch-size': 8, 'max-length': 16, 'eval-fraction': 1 })
     await page.click('#train')
@@ -92,7 +95,7 @@ test('bad files are refused in words, and a good one works afterwards', async ({
   const bad = {
     'empty.csv': ['', /empty/],
     'one.csv': ['text,label\na b c,same\nd e f,same\n', /label/],
-    'latin1.csv': [Buffer.from([116, 101, 120, 116, 44, 108, 97, 98, 101, 108, 10, 0xe9, 0xe8, 44, 97, 10]), /UTF-8/],
+    'damaged.csv': [Buffer.from([116, 101, 120, 116, 44, 108, 97, 98, 101, 108, 10, 0xc3, 0xa9, 0xe8, 44, 97, 10]), /UTF-8/],
     'page.json': ['{"text": ', /page\.json|JSON|row|line/],
     'markup.csv': ['text,label,<img src=x onerror=alert(1)>\n<b>a</b>,<i>x</i>,1\n<i>b</i>,y,2\n', null],
   }
@@ -110,7 +113,7 @@ test('bad files are refused in words, and a good one works afterwards', async ({
   await page.click('#paste-use')
   await expect(page.locator('#columns-title')).toHaveText(`Classification: ${ROWS.length} rows, 2 labels`)
   await expect(page.locator('#train')).toBeEnabled()
-  await page.fill('#epochs', '-1')
+  await fillSettings(page, { epochs: -1 })
   await page.click('#train')
   await expect(page.locator('#train-problem')).toContainText('Epochs')
 })
@@ -137,14 +140,14 @@ test('a run that is refused does not take the last one away', async ({ page, sit
 
 test('keyboard: tabs, and out of the dialog', async ({ page, site }) => {
   await openPage(page, site)
-  await page.focus('#tab-detect')
+  await page.focus('#tab-finetune')
   await page.keyboard.press('ArrowRight')
-  await expect(page.locator('#tab-finetune')).toBeFocused()
-  await expect(page.locator('#finetune')).toBeVisible()
+  await expect(page.locator('#tab-detect')).toBeFocused()
+  await expect(page.locator('#detect')).toBeVisible()
   await page.keyboard.press('End')
   await expect(page.locator('#about')).toBeVisible()
   await page.keyboard.press('ArrowRight')
-  await expect(page.locator('#detect')).toBeVisible()
+  await expect(page.locator('#finetune')).toBeVisible()
   await page.focus('#model-button')
   await page.keyboard.press('Enter')
   await expect(page.locator('#model-dialog')).toBeVisible()
@@ -158,12 +161,12 @@ for (const [name, viewport, colorScheme] of [['wide-light', { width: 1280, heigh
     test.use({ viewport, colorScheme, contextOptions: { reducedMotion: 'reduce' } })
 
     test('every tab is accessible and fits; screenshots', async ({ page, site }) => {
-      await openPage(page, site)
+      await openPage(page, site, '#detect')
       await expect(page.locator('.token').first()).toBeVisible()
       for (const tab of ['detect', 'finetune', 'about']) {
         await page.click(`#tab-${tab}`)
         if (tab === 'finetune') {
-          await page.click('.card >> nth=0')
+          await page.click('#samples .card >> nth=0')
           await expect(page.locator('#columns')).toBeVisible()
         }
         await expectAccessible(page)

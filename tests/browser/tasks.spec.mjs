@@ -75,7 +75,6 @@ test('every file says what it holds, and what is wrong with it', async ({ page, 
     'no-data.json': ['{"data": 7}', /data/],
     'elsewhere.jsonl': [lines([{ question: 'Who?', context: 'Nobody.', answers: [{ text: 'Ada', answer_start: 0 }] }]), /elsewhere\.jsonl/],
     'no-context.jsonl': ['{"question": "Who?", "answers": []}\n', /./],
-    'tags.conll': [Buffer.from([0x41, 0x20, 0x4f, 0x0a, 0xff, 0xfe]), /UTF-8/],
   }
   await dropFile(page, 'words.jsonl', '{"words": ["Ada", "lives"]}\n{"words": ["here"]}\n')
   await expect(page.locator('#columns-title')).toHaveText('Tagging: 2 sentences')
@@ -87,6 +86,10 @@ test('every file says what it holds, and what is wrong with it', async ({ page, 
     await expect(page.locator('#train'), name).toBeDisabled()
     await expect(page.locator('#task'), name).toBeVisible()
   }
+  // Of what is no text nobody is asked what it is for.
+  await dropFile(page, 'tags.conll', Buffer.from([0xc3, 0xa9, 0x20, 0x4f, 0x0a, 0xff, 0xfe]))
+  await expect(page.locator('#data-problem')).toContainText('UTF-8')
+  await expect(page.locator('#columns')).toBeHidden()
 })
 
 test('a task is chosen by hand where a file can be read as several, or as none', async ({ page, site }) => {
@@ -228,7 +231,7 @@ test('plain tags on WebGPU', async ({ page, site }) => {
 
 test('every bundled set is shown under its task and can be learnt from', async ({ page, site }) => {
   await openPage(page, site, '#finetune')
-  const cards = page.locator('.card')
+  const cards = page.locator('#samples .card')
   await expect(cards.first()).toBeVisible()
   const names = await page.locator('.group-name strong').allTextContents()
   for (let index = 0; index < await cards.count(); index++) {
@@ -244,7 +247,7 @@ test('every bundled set is shown under its task and can be learnt from', async (
 test('a generator fills gaps, and the way back is one click', async ({ page, site }) => {
   // A site without the bundled generator gets a random one.
   if (!existsSync(join(DIST, 'models/electra-tiny-generator/config.json'))) await serveGenerator(page, `${site}models/electra-tiny-generator/`)
-  await openPage(page, site)
+  await openPage(page, site, '#detect')
   await page.click('#to-generator')
   await expect(page.locator('#tab-detect')).toHaveText('Fill in')
   await expect(page.locator('#filled mark')).toHaveCount(1)

@@ -42,14 +42,17 @@ fn text(text: impl Into<String>) -> Vec<u8> {
 /// Files that no reader takes, whatever the format.
 fn no_text(name: &'static str) -> Vec<Case<'static>> {
     let zip = b"PK\x03\x04\x14\x00\x08\x00\x00\x00ab\n";
-    let utf16 = "a\tb\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    // Half a letter of two.
+    let utf16 = "\u{feff}a\t\u{1f431}\n".encode_utf16().take(4).chain([10]);
+    let utf16 = utf16.flat_map(u16::to_le_bytes).collect();
     let blank = text("\u{feff} \r\n\n");
     vec![
         (name, vec![], &["the file is empty"]),
         (name, blank, &["the file is empty"]),
-        (name, zip.to_vec(), &["row 1", "NUL", "save it as UTF-8"]),
-        (name, utf16, &["row 1", "NUL", "UTF-16"]),
-        (name, b"a\tN\nb\xff\tN\n".to_vec(), &["row 2", "not UTF-8 at byte 5", "Save"]),
+        (name, zip.to_vec(), &["a zip archive", "Unpack it"]),
+        (name, vec![0; 99], &["row 1", "NUL", "save it as UTF-8"]),
+        (name, utf16, &["row 1", "not UTF-16", "Save"]),
+        (name, b"\xc3\xa9\tN\nb\xff\tN\n".to_vec(), &["row 2", "not UTF-8 at byte 6", "Save"]),
     ]
 }
 

@@ -38,9 +38,10 @@ export function mountAddress(app) {
 
 /** The address of what is set up now. */
 function current(app) {
-  const { sample, reading } = app.setup.get()
+  const { sample, file, reading } = app.setup.get()
   const words = new URLSearchParams()
   if (sample) words.set('set', sample.id)
+  if (file) words.set('file', file)
   const settings = differing(fieldValues(), firstSettings(sample))
   for (const [name, value] of Object.entries({ ...(sample && differingReading(sample, reading)), ...settings })) {
     for (const one of [value].flat()) words.append(name, written(one))
@@ -70,19 +71,20 @@ async function follow(app, hash) {
   const samples = await allSamples()
   const sample = samples.find(({ id }) => id === setup.sample)
   if (setup.sample && !sample && samples.length) problems.push(`There is no bundled set “${setup.sample}”.`)
-  await app.setup.set({ ...setup, sample: sample?.id, settings: { ...firstSettings(sample), ...setup.settings } })
+  await app.setup.set({ ...setup, sample: sample?.id, settings: { ...firstSettings(sample), ...setup.settings }, own: Object.keys(setup.settings) })
   showProblems(problems)
 }
 
 function readWords(words) {
-  const setup = { sample: null, reading: {}, settings: {}, problems: [] }
+  const setup = { sample: null, file: null, reading: {}, settings: {}, problems: [] }
   for (const name of new Set(words.keys())) {
     const value = words.get(name)
     const problem = name === 'set' ? void (setup.sample = value)
-      : name === 'labelColumns' ? void (setup.reading[name] = words.getAll(name))
-        : READING.includes(name) ? readReading(setup, name, value)
-          : name in SETTINGS ? readSetting(setup, name, value)
-            : `“${name}” is no setting.`
+      : name === 'file' ? void (setup.file = value)
+        : name === 'labelColumns' ? void (setup.reading[name] = words.getAll(name))
+          : READING.includes(name) ? readReading(setup, name, value)
+            : name in SETTINGS ? readSetting(setup, name, value)
+              : `“${name}” is no setting.`
     if (problem) setup.problems.push(problem)
   }
   if (!Object.keys(setup.reading).length) delete setup.reading

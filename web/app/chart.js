@@ -58,13 +58,13 @@ function render(svg, data, { width, height }) {
       write(format(tick), { x: MARGIN.left - 8, y: y(tick) + 4, 'text-anchor': 'end' }),
     ]),
     ...stepTicks(steps, width).map(tick => write(tick.toLocaleString('en'), { x: x(tick), y: height - 6, 'text-anchor': tick === 0 ? 'start' : 'middle' })),
-    ...(baseline === undefined ? [] : [draw('line', { class: 'baseline', x1: MARGIN.left, x2: width - MARGIN.right, y1: y(baseline.value), y2: y(baseline.value) }),
-      write(baseline.text, { class: 'note', x: width - MARGIN.right, y: besideLine(y(baseline.value), height - MARGIN.bottom), 'text-anchor': 'end' })]),
+    ...(baseline === undefined ? [] : [draw('line', { class: 'baseline', x1: MARGIN.left, x2: width - MARGIN.right, y1: y(baseline.value), y2: y(baseline.value) })]),
     ...others.map(points => draw('path', { class: 'other', d: path(points) })),
     draw('path', { class: 'raw', d: path(thin(raw)) }),
     draw('path', { class: 'smooth', d: path(thin(smooth)) }),
     ...(dots.length ? [draw('path', { class: 'measured', d: path(dots) })] : []),
     ...dots.map(([step, value]) => draw('circle', { class: 'mark', cx: x(step), cy: y(value), r: 3.5 })),
+    ...(baseline === undefined ? [] : [write(baseline.text, { class: 'note', x: width - MARGIN.right, y: besideLine(y(baseline.value), height - MARGIN.bottom), 'text-anchor': 'end' })]),
     ...lines.flatMap(({ name, points }) => compared(name, points.map(([step, value]) => [x(step), y(value)]), path(thin(points)))),
   )
 }

@@ -33,6 +33,41 @@ export function complain(id, error) {
   notice.replaceChildren(...(error ? [make('strong', {}, error.message), error.remedy ? ` ${error.remedy}` : ''] : []))
 }
 
+/** Asks before something is lost; resolves with true for `yes`. What keeps things as they are has the focus. */
+export function ask({ title, text, yes, no = 'Keep it' }) {
+  const dialog = at('ask-dialog')
+  for (const [id, words] of Object.entries({ 'ask-title': title, 'ask-text': text, 'ask-yes': yes, 'ask-no': no })) say(id, words)
+  dialog.showModal()
+  at('ask-no').focus()
+  return new Promise(resolve => {
+    const end = answer => {
+      dialog.onclose = null
+      dialog.close()
+      resolve(answer)
+    }
+    at('ask-yes').onclick = () => end(true)
+    at('ask-no').onclick = () => end(false)
+    dialog.onclose = () => end(false)
+  })
+}
+
+/** A button that copies what `text` gives, and says so. */
+export function copyOf(text, button) {
+  const name = button.textContent
+  button.addEventListener('click', async () => {
+    const done = await navigator.clipboard.writeText(text()).then(() => 'Copied', () => 'Not allowed here')
+    button.textContent = done
+    setTimeout(() => { button.textContent = name }, 2000)
+  })
+  return button
+}
+
+/** Brings an element to the top of the view. */
+export function bringUp(id) {
+  const calm = matchMedia('(prefers-reduced-motion: reduce)').matches
+  at(id).scrollIntoView({ behavior: calm ? 'auto' : 'smooth', block: 'start' })
+}
+
 /** Calls `work` when nothing was asked for during `milliseconds`. */
 export function settled(milliseconds, work) {
   let timer = 0

@@ -7,6 +7,8 @@ import { percentFine, plural } from './format.js'
 const MASK = '[MASK]'
 const PATIENCE = 250
 const CANDIDATES = 8
+/** So many are asked for, because pieces of words and marks are left out. */
+const ASKED = 40
 const UNTRAINED = 'This model is untrained: its weights are random, so its words mean nothing yet.'
 const EXAMPLES = [
   'The chef [MASK] the meal for forty hungry guests.',
@@ -58,7 +60,8 @@ async function fill(app, text) {
   if (!model?.info.can_fill) return
   if (!text.includes(MASK)) return render(text, null)
   try {
-    const [found] = await model.fill([text], { topK: CANDIDATES })
+    const [found] = await model.fill([text], { topK: ASKED })
+    found.predictions = found.predictions.map(wholeWords)
     // By now the text may be another one; then its own answer is on the way.
     if (at('gapped').value.trim() === text) render(text, found)
   } catch (error) {
@@ -67,6 +70,11 @@ async function fill(app, text) {
     render(text, null)
     say('fill-verdict', `${error.message} ${error.remedy}`)
   }
+}
+
+/** Whole words only: no ending of one, no punctuation. */
+export function wholeWords(candidates) {
+  return candidates.filter(({ token }) => /^[\p{L}\p{N}]/u.test(token)).slice(0, CANDIDATES)
 }
 
 function render(text, found) {

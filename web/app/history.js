@@ -4,7 +4,7 @@
 import { createChart, smoothed } from './chart.js'
 import { at, make, say, show, table } from './dom.js'
 import { count, decimal, duration, plural, scientific } from './format.js'
-import { METRICS, TASKS } from './tasks.js'
+import { keptOf, METRICS, TASKS } from './tasks.js'
 
 const KEY = 'electra-runs'
 const KEPT = 40
@@ -76,7 +76,7 @@ function mountClear(clear) {
  * @param info the model's, and `model`, its name
  */
 export function entryOf({ started, title, sample, link, settings, plan, phase, step, seconds, losses, evaluations }, { model, device }) {
-  const last = evaluations.at(-1)
+  const last = evaluations.length ? keptOf(evaluations, settings) : undefined
   // The entry says these itself.
   const numbers = { ...last, step: null, epoch: null, score: null, metrics: null }
   return {
@@ -152,10 +152,9 @@ function comparedOf({ runs, chosen }) {
   return compared.map((run, index) => ({ ...run, letter: 'ABCDEF'[index] }))
 }
 
-/** Quiet until there is something to compare. */
 function showRuns(state, charts, on) {
-  show('runs', state.runs.length > 1)
-  if (state.runs.length < 2) return
+  show('runs', state.runs.length > 0)
+  if (!state.runs.length) return
   const compared = comparedOf(state)
   const varied = variedOf(state.runs)
   const rows = state.runs.map(run => rowOf(run, { varied, mark: compared.find(({ id }) => id === run.id)?.letter, full: compared.length === COMPARED }, on))

@@ -6,18 +6,21 @@ import { count, plural, short } from './format.js'
 import { legend, schemeOf, tagged } from './marks.js'
 import { labelTable, skippedItems } from './results/parts.js'
 import { foundLine, isWindowed, TASKS } from './tasks.js'
+import { inWords } from './words.js'
 
 const SHOWN_LABELS = 12
 const SHOWN_LETTERS = 300
-const FORMATS = { csv: 'comma-separated', tsv: 'tab-separated', jsonl: 'JSON lines', conll: 'a word a line', squad: 'SQuAD’s JSON' }
+const DELIMITERS = { ',': 'comma-separated', ';': 'semicolon-separated', '\t': 'tab-separated' }
+const FORMATS = { csv: 'a table', tsv: 'tab-separated', jsonl: 'JSON lines', conll: 'a word a line', squad: 'SQuAD’s JSON' }
 
 export function showInspection(found, limit) {
   show('columns')
   show('found')
   const noHeader = found.chosen && !found.has_header && found.format !== 'jsonl'
   say('columns-title', found.unclear ? plural(found.rows, 'row') : foundLine(found))
-  const why = [found.reason && `taken as ${TASKS[found.task].name}: ${found.reason}`, ...found.notes ?? []].filter(Boolean)
-  say('columns-line', `The file is ${FORMATS[found.format] ?? found.format}${noHeader ? ', without a header' : ''}${why.map(words => `; ${words}`).join('')}.`)
+  const why = [found.reason && `taken as ${TASKS[found.task].name}: ${found.reason}`, ...(found.notes ?? []).map(note => inWords({ message: note }).message)].filter(Boolean)
+  const format = DELIMITERS[found.delimiter] ?? FORMATS[found.format] ?? found.format
+  say('columns-line', `The file is ${format}${noHeader ? ', without a header' : ''}${why.map(words => `; ${words}`).join('')}.`)
   fillTasks(found.tasks, found.unclear ? null : found.task)
   fillPickers(found)
   showLabels(found)
@@ -48,7 +51,7 @@ function fillTasks(tasks, chosen) {
 export function chosenReading() {
   const value = id => at(id).value || undefined
   const task = value('task')
-  if (at('pickers').hidden) return { task }
+  if (at('pickers').hidden) return { task, ...!at('tag-field').hidden && { tagColumn: at('tag-column').value.trim() || undefined } }
   const [each] = at('label-column').selectedOptions
   const label = each?.dataset.each ? { labelColumns: checkedColumns() } : { labelColumn: value('label-column') }
   return { task, textColumn: value('text-column'), pairColumn: value('pair-column'), ...label }

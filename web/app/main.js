@@ -8,6 +8,8 @@ import { mountFill } from './fill.js'
 import { mountFinetune } from './finetune.js'
 import { mountModel } from './model.js'
 import { mountSaved } from './saved.js'
+import { mountSent } from './sent.js'
+import { mountWaiting } from './waiting.js'
 
 const QUIET = 4000
 
@@ -20,7 +22,9 @@ const app = {
 
 const parts = [mountDetect(app), mountFill(app), mountFinetune(app), mountAbout(app)]
 app.saved = mountSaved(app)
+const waiting = mountWaiting(app)
 mountTabs(mountAddress(app))
+mountSent()
 mountModel(app, {
   ready: model => {
     app.model = model
@@ -60,6 +64,11 @@ function mountTabs(addressOf) {
       at(other.getAttribute('aria-controls')).hidden = !chosen
     }
     history.replaceState(null, '', addressOf(tab.getAttribute('aria-controls')))
+    waiting.look()
+  }
+  app.openTab = name => {
+    const tab = tabs.find(tab => tab.getAttribute('aria-controls') === name)
+    if (tab.getAttribute('aria-selected') !== 'true') select(tab)
   }
   const byAddress = () => tabs.find(tab => tab.getAttribute('aria-controls') === tabOf(location.hash))
   for (const tab of tabs) tab.addEventListener('click', () => select(tab))

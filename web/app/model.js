@@ -1,14 +1,38 @@
 // The model and the device: loads the bundled model on arrival, another one from the dialog, and says how it goes.
+// A model is there until the next one is ready: one that cannot be loaded takes nothing away.
 
 import { Electra } from '../electra.js'
-import { at, complain, say, show } from './dom.js'
+import { ask, at, complain, make, say, show } from './dom.js'
 import { bytes } from './format.js'
+import { countFetched } from './sent.js'
+import { inWords } from './words.js'
 
-/** The models that come with the page. */
-const BUNDLED = {
-  bundled: { source: 'models/electra-tiny/', name: 'ELECTRA-Tiny' },
-  generator: { source: 'models/electra-tiny-generator/', name: 'ELECTRA-Tiny generator' },
+/** What the dialog offers; `size` is what is fetched. */
+const MODELS = {
+  bundled: {
+    source: 'models/electra-tiny/', name: 'ELECTRA-Tiny', title: 'ELECTRA-Tiny', size: 'comes with the page',
+    about: 'Small and quick: learns simple tasks in a minute, on any machine.',
+  },
+  generator: {
+    source: 'models/electra-tiny-generator/', name: 'ELECTRA-Tiny generator', title: 'Its generator', size: 'comes with the page',
+    about: 'Fills gaps in a sentence.',
+  },
+  small: {
+    source: { repo: 'google/electra-small-discriminator', revision: 'main' }, name: 'ELECTRA-Small', title: 'ELECTRA-Small, of Google', size: '54 MB',
+    about: 'Has read much English: finds mistakes, and learns hard tasks. Good on a laptop.',
+  },
+  base: {
+    source: { repo: 'google/electra-base-discriminator', revision: 'main' }, name: 'ELECTRA-Base', title: 'ELECTRA-Base, of Google', size: '440 MB',
+    about: 'The strongest here; it wants a GPU and patience.',
+  },
+  minilm: {
+    source: { repo: 'sentence-transformers/all-MiniLM-L6-v2', revision: 'main' }, name: 'MiniLM-L6', title: 'MiniLM-L6', size: '91 MB',
+    about: 'Knows what sentences mean: learns topics and likenesses from few rows.',
+  },
+  files: { title: 'From your disk', about: 'A zip that you downloaded here, or a model’s files.' },
+  hub: { title: 'Any other of Hugging Face', about: 'An ELECTRA or BERT by its name; huggingface.co is asked for it.' },
 }
+const HUB_CACHE = 'electra-hub-1'
 const STAGES = {
   'self-test': 'Checking the GPU: one training step on it and on the CPU…',
   start: 'Starting the engine…',
@@ -18,55 +42,67 @@ const SERVICE_WORKER_PATIENCE = 3000
 
 /** @param on `ready(model)` and `gone()`, called as models come and go */
 export function mountModel(app, on) {
-  const state = { model: null, loading: null, wish: { ...BUNDLED.bundled, device: 'auto' } }
+  const state = { model: null, loading: null, wish: { ...MODELS.bundled, device: 'auto' }, loaded: null }
   const load = wish => loadModel(app, state, wish, on)
   mountDialog(app, state, load)
   at('problem-again').addEventListener('click', () => load(state.wish))
   at('problem-other').addEventListener('click', () => at('model-button').click())
-  app.openModel = files => load({ source: files, device: state.wish.device, name: files[0].name })
-  app.switchTo = kind => {
+  at('problem-close').addEventListener('click', () => show('problem', false))
+  at('loading-cancel').addEventListener('click', () => state.loading?.abort())
+  app.openModel = async files => {
+    if (await mayReplace(app, files[0].name)) load({ source: files, device: state.wish.device, name: files[0].name })
+  }
+  app.switchTo = async kind => {
     at(`source-${kind}`).checked = true
-    if (!app.hasRun()) return load({ ...BUNDLED[kind], device: state.wish.device })
-    // What a run has learnt is not thrown away by one click.
-    showFields(at('model-form'))
-    at('model-button').click()
+    if (await mayReplace(app, MODELS[kind].title)) load({ ...MODELS[kind], device: state.wish.device })
   }
   app.openSaved = ({ about, wish }) => load({ saved: true, device: wish, name: about?.model ?? 'Your model' })
   app.lost = error => {
     drop(state, on)
-    showProblem(error)
+    showProblem(app, error, state.wish)
   }
   keepForOffline().then(() => load(state.wish))
+}
+
+/** What a run has learnt is not thrown away without a question. */
+function mayReplace(app, name) {
+  if (!app.isUnsaved()) return true
+  return ask({ title: `Load ${name}?`, text: 'That ends your run and forgets what it learnt, which you have not downloaded.', yes: 'Load it', no: 'Keep my run' })
 }
 
 async function loadModel(app, state, wish, on) {
   state.loading?.abort()
   const loading = state.loading = new AbortController()
-  drop(state, on)
   state.wish = wish
   if (!wish.saved) app.saved.look()
-  showProblem(null)
+  show('problem', false)
   showProgress('Fetching the engine and the model…')
   try {
     const options = {
       device: wish.device,
       signal: loading.signal,
-      onProgress: progress => showProgress(STAGES[progress.stage] ?? downloadLine(progress), progress),
+      onFetch: countFetched,
+      onProgress: progress => state.loading === loading && showProgress(STAGES[progress.stage] ?? downloadLine(progress), progress),
     }
     const model = await (wish.saved ? Electra.resume(options) : Electra.load(wish.source, options))
-    state.model = model
+    drop(state, on)
+    Object.assign(state, { model, loaded: wish })
     app.modelName = wish.name
+    app.modelFolder = typeof wish.source === 'string' ? wish.source : null
     showModel(wish, model.info)
     app.announce(`Model ready: ${wish.name}, on ${model.info.device.name}.`, { urgent: true })
     on.ready(model)
   } catch (error) {
-    if (loading.signal.aborted) return
+    if (state.loading !== loading) return
     // A saved run that cannot be loaded can still be discarded, and a model can be loaded without it.
-    if (wish.saved) {
-      state.wish = { ...BUNDLED.bundled, device: 'auto' }
-      app.saved.look()
-    }
-    showProblem(error)
+    if (wish.saved) app.saved.look()
+    const shown = loading.signal.aborted ? { message: 'Loading was cancelled.' } : error
+    // What is there goes on; without a model the bundled one is worth another try.
+    if (state.model) {
+      state.wish = state.loaded
+      showModel(state.loaded, state.model.info)
+    } else if (wish.saved) state.wish = { ...MODELS.bundled, device: 'auto' }
+    if (!loading.signal.aborted || !state.model) showProblem(app, shown, wish, state)
   } finally {
     if (state.loading === loading) {
       state.loading = null
@@ -87,6 +123,7 @@ function downloadLine({ loaded, total }) {
 
 function showProgress(line, { loaded, total } = {}) {
   show('loading')
+  show('loading-cancel')
   say('loading-line', line)
   const bar = at('loading-bar')
   if (total) Object.assign(bar, { max: total, value: loaded })
@@ -94,20 +131,27 @@ function showProgress(line, { loaded, total } = {}) {
   setChip('loading', total ? `Loading ${Math.floor(100 * loaded / total)}%` : 'Loading…')
 }
 
-function showModel(wish, info) {
-  setChip(info.device.kind, `${wish.name} · ${info.device.kind === 'webgpu' ? 'GPU' : 'CPU'}`)
+function showModel(wish, { device }) {
+  setChip(device.kind, `${wish.name} · ${device.kind === 'webgpu' ? 'GPU' : 'CPU'}`, device.reason)
 }
 
-function showProblem(error) {
-  show('problem', Boolean(error))
-  if (!error) return
-  say('problem-message', error.message)
-  say('problem-remedy', error.remedy ?? '')
-  setChip('problem', 'No model')
+/** @param state of the model that is still there, if one is */
+function showProblem(app, error, wish, { model = null, loaded = null } = {}) {
+  const { message, remedy } = inWords(error)
+  show('problem')
+  say('problem-message', model ? `${wish.name} could not be loaded: ${message}` : message)
+  say('problem-remedy', [remedy, model ? `${loaded.name} goes on working.` : ''].filter(Boolean).join(' '))
+  // The same file, or a name that nobody has, fails again.
+  const isHopeless = model && (Array.isArray(wish.source) || wish.source?.repo && !/fetched|broke off/.test(message))
+  show('problem-again', !isHopeless)
+  show('problem-close', Boolean(model))
+  if (!model) setChip('problem', 'No model')
 }
 
-function setChip(state, line) {
+function setChip(state, line, reason = '') {
   at('model-button').dataset.state = state
+  at('model-button').title = reason
+  say('model-reason', reason)
   say('model-line', line)
 }
 
@@ -116,11 +160,13 @@ function setChip(state, line) {
 function mountDialog(app, state, load) {
   const dialog = at('model-dialog')
   const form = at('model-form')
+  at('models').append(...Object.entries(MODELS).map(([kind, model]) => modelCard(kind, model)))
   at('model-button').addEventListener('click', () => {
     complain('model-problem', null)
-    show('model-warning', app.hasRun?.() ?? false)
+    show('model-warning', app.isUnsaved())
     dialog.showModal()
     describeDevices()
+    markCached()
   })
   at('model-cancel').addEventListener('click', () => dialog.close())
   form.addEventListener('change', () => showFields(form))
@@ -136,6 +182,22 @@ function mountDialog(app, state, load) {
   })
 }
 
+function modelCard(kind, { title, about, size }) {
+  const radio = make('input', { type: 'radio', name: 'source', id: `source-${kind}`, value: kind, checked: kind === 'bundled' })
+  return make('label', { className: 'card' }, radio, make('strong', {}, title), make('span', {}, about), size ? make('small', { id: `size-${kind}` }, size) : null)
+}
+
+/** Says which of the models this browser has kept already. */
+async function markCached() {
+  const cache = await globalThis.caches?.open(HUB_CACHE).catch(() => null)
+  const kept = (await cache?.keys().catch(() => []) ?? []).map(({ url }) => url)
+  for (const [kind, { source, size }] of Object.entries(MODELS)) {
+    if (!source?.repo) continue
+    const isThere = kept.some(url => url.includes(`/${source.repo}/`) && /\.(safetensors|bin)$/.test(url))
+    say(`size-${kind}`, isThere ? `${size}, kept in this browser` : `${size} to fetch`)
+  }
+}
+
 function showFields(form) {
   show('files-field', form.elements.source.value === 'files')
   show('hub-field', form.elements.source.value === 'hub')
@@ -144,14 +206,14 @@ function showFields(form) {
 function readWish(form) {
   const device = form.elements.device.value
   const kind = form.elements.source.value
-  if (kind in BUNDLED) return { ...BUNDLED[kind], device }
+  if (MODELS[kind].source) return { ...MODELS[kind], device }
   if (kind === 'files') {
     const files = [...at('model-files').files]
     if (!files.length) throw new Error('Choose the files first.')
     return { source: files, device, name: files.length === 1 ? files[0].name : 'Your model' }
   }
   const [repo, revision = 'main'] = at('hub-name').value.trim().replace(/^https:\/\/huggingface\.co\//, '').split('@')
-  if (!/^[\w.-]+(\/[\w.-]+)?$/.test(repo)) throw new Error('Write the repository’s name, such as google/electra-small-discriminator.')
+  if (!/^[\w.-]+(\/[\w.-]+)?$/.test(repo)) throw new Error('Write the name as it stands on the site, such as google/electra-small-discriminator.')
   return { source: { repo, revision }, device, name: repo.split('/').pop() }
 }
 

@@ -22,10 +22,13 @@ export const SETTINGS = {
   doublePairs: { field: 'double-pairs', kind: 'yes' },
 }
 
-/** All settings as the library takes them; a field that is hidden has no say. Throws at the first that is wrong. */
-export function readSettings() {
+/**
+ * All settings as the library takes them; a field that is hidden has no say. Throws at the first that is wrong, and leads
+ * there unless it is to be quiet.
+ */
+export function readSettings({ isQuiet = false } = {}) {
   const shown = Object.entries(SETTINGS).filter(([, { field }]) => !at(field).closest('p').hidden)
-  return Object.fromEntries(shown.map(([name, setting]) => [name, read(setting)]))
+  return Object.fromEntries(shown.map(([name, setting]) => [name, read(setting, isQuiet)]))
 }
 
 /** Fills the fields of these settings; one without a value becomes empty. */
@@ -38,21 +41,22 @@ export function writeSettings(settings) {
   }
 }
 
-function read(setting) {
+function read(setting, isQuiet) {
   const { field, kind } = setting
   if (kind === 'yes') return at(field).checked
   if (kind === 'word') return at(field).value
-  const number = readNumber(at(field), setting)
+  const number = readNumber(at(field), setting, isQuiet)
   return kind === 'percent' ? number / 100 : number
 }
 
-function readNumber(field, setting) {
+function readNumber(field, setting, isQuiet) {
   const text = field.value.trim().replace(',', '.')
   // What a number field cannot read as a number looks empty, but is not nothing.
   const number = field.validity.badInput ? NaN : text ? Number(text) : undefined
   const problem = valueProblem(setting, number)
-  field.setAttribute('aria-invalid', String(Boolean(problem)))
+  if (!isQuiet) field.setAttribute('aria-invalid', String(Boolean(problem)))
   if (!problem) return number
+  if (isQuiet) throw new Error(problem)
   field.closest('details')?.setAttribute('open', '')
   field.focus()
   throw new Error(`${field.labels[0].textContent}: ${problem}.`)

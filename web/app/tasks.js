@@ -68,21 +68,59 @@ export function planLine(plan) {
 /** The metrics that `meaningOf` explains; any other only has its name. */
 const USUAL = { 'classification': ['accuracy'], 'multi-label': ['micro_f1'], 'regression': ['pearson'], 'tagging': ['accuracy', 'f1'], 'question-answering': ['f1'] }
 
-/** What a score means, and what it would be without learning. */
-export function meaningOf({ metric, metrics }, { task, eval_rows: rows, labels, majority_accuracy: majority }) {
+/** What a score means. */
+export function meaningOf({ metric, metrics }, { task, eval_rows: rows }) {
   const held = `${plural(rows, TASKS[task].row)} that it never learns from`
-  const common = labels.length ? labels.reduce((most, label) => label.count > most.count ? label : most).label : ''
-  const always = majority === null || metric !== 'accuracy' ? '' : ` Always answering “${common}” gives ${percent(majority)}.`
   if (!USUAL[task].includes(metric)) return `${METRICS[metric].name}, on ${held}.`
   switch (task) {
-    case 'classification': return `of ${held}, put under the right label.${always}`
+    case 'classification': return `of ${held}, put under the right label.`
     case 'multi-label': return `F1 of all labels, on ${held}. All are named and none beside them: 100%. None is named: 0%.`
     case 'regression': return `Pearson’s correlation of its numbers with the true ones, on ${held}. 1 is perfect, 0 is chance.`
     case 'tagging': return metric === 'accuracy'
-      ? `of the words in ${held}, given the right tag.${always}`
-      : `F1 of entities, in ${held}. One counts when its type and both its ends are right.`
+      ? `of the words in ${held}, given the right tag.`
+      : `F1 of entities, in ${held}. One counts when its type and both its ends are right; before it learns, some are hit by chance.`
     default: return `F1: the words its answers share with the right ones, in ${held}. ${percentFine(metrics.exact)} are answered to the letter.`
   }
+}
+
+/** Fewer rows than this measure little, and a label of fewer rows is hardly learnt. */
+const FEW_HELD = 30
+const FEW_OF_LABEL = 5
+/** Scores that are closer than this are the same. */
+const SAME = 0.005
+
+/**
+ * What a score is worth, in words.
+ * @returns `{ words, isBad }`: whether it is better than an answer that needs no learning; no words where nothing can be said
+ */
+export function judgementOf({ metric, score, is_collapsed: isCollapsed }, { baseline, eval_rows: rows }) {
+  if (baseline?.metric !== metric) return { words: '', isBad: false }
+  const { fine } = METRICS[metric]
+  const isBetter = score > baseline.score + SAME
+  if (!isBetter) return { words: `No better than answering ${quoted(baseline.answer)}${isCollapsed ? ': that is all it does' : ''}. More rows, more time or a stronger model may help.`, isBad: true }
+  const words = `Better than answering ${quoted(baseline.answer)}: ${fine(score)} against ${fine(baseline.score)}`
+  return { words: rows < FEW_HELD ? `${words}, on so few rows that it may be luck.` : `${words}.`, isBad: rows < FEW_HELD }
+}
+
+export function quoted(answer) {
+  return answer.replace(/"([^"]*)"/g, '“$1”')
+}
+
+/** What makes a score doubtful, a sentence each. */
+export function doubtsOf({ task, eval_rows: rows, duplicates, labels }) {
+  const { row, label } = TASKS[task]
+  const rare = task === 'classification' || task === 'multi-label' ? labels.filter(({ count: number }) => number < FEW_OF_LABEL) : []
+  return [
+    rows < FEW_HELD && `Only ${plural(rows, row)} ${rows === 1 ? 'is' : 'are'} held out: a few more right or wrong change the score much.`,
+    duplicates > 0 && `${plural(duplicates, row)} of those held out ${duplicates === 1 ? 'is' : 'are'} among those it learns from, too: the score flatters.`,
+    rare.length > 0 && `${plural(rare.length, label)} with fewer than ${FEW_OF_LABEL} rows to learn from: ${rare.slice(0, 5).map(one => `“${one.label}”`).join(', ')}${rare.length > 5 ? ', …' : ''}.`,
+  ].filter(Boolean)
+}
+
+/** The evaluation whose weights a run keeps: the best one, or the last. */
+export function keptOf(evaluations, { keepBest, patience }) {
+  if (!keepBest && !patience) return evaluations.at(-1)
+  return evaluations.reduce((best, one) => one.score > best.score ? one : best)
 }
 
 /** What a model that was fine-tuned elsewhere can do. */

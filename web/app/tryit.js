@@ -14,6 +14,10 @@ const REST = 9
 const SHOWN_GUESSES = 6
 const SHOWN_LABELS = 10
 const SHOWN_ANSWERS = 5
+/** Texts of one's own outlive a reload, in this tab only. */
+const KEY = 'electra-try'
+/** Texts of a list that are asked about at once. */
+const AT_ONCE = 64
 
 const FIELDS = {
   'tagging': { text: 'Your own sentence', hint: 'Type or paste a sentence' },
@@ -43,6 +47,7 @@ export function mountTry(app, current) {
     at(id).addEventListener('input', () => {
       box.own = true
       say('try-truth', '')
+      keepOwn(box.task)
       soon()
     })
   }
@@ -50,6 +55,7 @@ export function mountTry(app, current) {
     fill(box)
     soon()
   })
+  mountMany(app, box)
   return {
     guess,
     follow: () => follow(guess),
@@ -58,8 +64,10 @@ export function mountTry(app, current) {
       setTask(box, reading.task, { labels: inspection.labels.map(({ label }) => label), range: inspection.range, pair: Boolean(reading.pairColumn) })
       box.examples = examplesOf(inspection)
       say('try-hint', 'It answers during training, too; watch the answer change.')
-      if (!box.own && box.examples.length) fill(box)
+      if (!box.own && !takeOwn(box) && box.examples.length) fill(box)
+      place(false)
       show('try')
+      show('many', MANY.includes(box.task))
       show('try-next', box.examples.length > 1)
     },
     /** For a model that was fine-tuned before. */
@@ -68,8 +76,13 @@ export function mountTry(app, current) {
       if (!info.can_predict) return
       setTask(box, info.task ?? 'classification', { labels: info.labels ?? [], range: info.score_range, pair: true })
       say('try-hint', abilityOf(info))
+      takeOwn(box)
+      place(true)
+      show('many', MANY.includes(box.task))
+      guess()
     },
     gone() {
+      place(false)
       Object.assign(box, { examples: [] })
       show('try', false)
       show('try-next', false)
@@ -77,6 +90,87 @@ export function mountTry(app, current) {
       at('try-result').replaceChildren()
     },
   }
+}
+
+/** A model that was fine-tuned before is there to be used: then the box comes first. */
+function place(isFirst) {
+  const isThere = at('finetune').firstElementChild === at('live')
+  if (isFirst && !isThere) at('finetune').prepend(at('live'))
+  if (!isFirst && isThere) at('run').after(at('live'))
+}
+
+function keepOwn(task) {
+  try {
+    sessionStorage.setItem(KEY, JSON.stringify({ task, text: at('try-text').value, pair: at('try-pair').value }))
+  } catch {
+    // Where the browser keeps nothing, the text lasts as long as the page.
+  }
+}
+
+/** Puts back what was written before the page was loaded again, where it is for the same task. */
+function takeOwn(box) {
+  let own = null
+  try {
+    own = JSON.parse(sessionStorage.getItem(KEY))
+  } catch {
+    // As if nothing had been kept.
+  }
+  if (own?.task !== box.task || !own.text) return false
+  at('try-text').value = own.text
+  at('try-pair').value = own.pair ?? ''
+  box.own = true
+  return true
+}
+
+// ---- a list of texts
+
+/** The tasks whose answer goes into the columns of a table. */
+const MANY = ['classification', 'multi-label', 'regression']
+
+function mountMany(app, box) {
+  at('many-file').addEventListener('change', async ({ target }) => {
+    const [file] = target.files
+    if (file) at('many-texts').value = await file.text()
+    target.value = ''
+  })
+  at('many-go').addEventListener('click', async () => {
+    const texts = at('many-texts').value.split(/\r?\n/).filter(text => text.trim())
+    if (!texts.length) return say('many-line', 'Write a text a line first.')
+    at('many-go').disabled = true
+    try {
+      const answers = []
+      while (answers.length < texts.length) {
+        answers.push(...await app.model.predict(texts.slice(answers.length, answers.length + AT_ONCE)))
+        say('many-line', `${answers.length} of ${texts.length}`)
+      }
+      saveAs('labelled.csv', labelledCsv(box.task, texts, answers))
+      say('many-line', `${texts.length} texts are labelled, in labelled.csv.`)
+    } catch (error) {
+      say('many-line', `${error.message} ${error.remedy ?? ''}`)
+    } finally {
+      at('many-go').disabled = false
+    }
+  })
+}
+
+/** The texts with what the model says of each, and how sure it is. */
+export function labelledCsv(task, texts, answers) {
+  const cell = value => `"${String(value).replace(/"/g, '""')}"`
+  const columns = {
+    'classification': [['label', 'score'], ({ label, score }) => [label, score.toFixed(4)]],
+    'multi-label': [['labels'], ({ labels }) => [labels.join('|')]],
+    'regression': [['score'], ({ value }) => [value]],
+  }
+  const [head, rowOf] = columns[task]
+  const rows = [['text', ...head], ...texts.map((text, index) => [text, ...rowOf(answers[index])])]
+  // With the mark, spreadsheets read it as UTF-8.
+  return `\ufeff${rows.map(row => row.map(cell).join(',')).join('\r\n')}\r\n`
+}
+
+function saveAs(name, text) {
+  const address = URL.createObjectURL(new Blob([text], { type: 'text/csv' }))
+  make('a', { href: address, download: name }).click()
+  setTimeout(() => URL.revokeObjectURL(address), 60000)
 }
 
 /** Asks now and then, on a slow device less often; gives a function that ends it. */

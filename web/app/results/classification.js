@@ -2,7 +2,7 @@
 
 import { make, table } from '../dom.js'
 import { count, decimal, percent, percentFine } from '../format.js'
-import { classTable, fineprint, quote, scroll, section, strong, worstList } from './parts.js'
+import { classTable, fineprint, quote, scroll, section, strong, worstSection } from './parts.js'
 
 /** With more labels than this the matrix has colours only, and a list of confusions beside it. */
 const CELLS = 20
@@ -16,7 +16,7 @@ export function sectionsOf(evaluation) {
     section('classes', 'Label by label', '',
       classTable('Scores of each label', evaluation.per_class, { label: 'Label', unit: 'Rows' }),
       fineprint(`All together: accuracy ${percentFine(evaluation.accuracy)}, macro F1 ${percentFine(evaluation.macro_f1)}, Matthews correlation ${decimal(evaluation.mcc)}, loss ${decimal(evaluation.loss)}.`)),
-    section('worst-rows', 'Where it is most wrong', 'The held-out rows with the highest loss. Often it is the label that is wrong.', ...worstList(evaluation.worst.map(worstRow))),
+    worstSection(evaluation.worst.map(worstRow), 'The held-out rows with a wrong label that have the highest loss. Often it is the label of the file that is wrong.'),
   ]
 }
 

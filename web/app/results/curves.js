@@ -3,7 +3,7 @@
 import { createChart, smoothed } from '../chart.js'
 import { make, table } from '../dom.js'
 import { count, decimal, scientific } from '../format.js'
-import { METRICS, TASKS } from '../tasks.js'
+import { METRICS, quoted, TASKS } from '../tasks.js'
 
 const TABLE_ROWS = 20
 
@@ -31,6 +31,9 @@ export function createCurves(box) {
       const lossData = lossCurve(run)
       loss.key.textContent = 'Loss by step'
       held.hidden = !lossData.dots.length
+      // Axes without anything between them say nothing.
+      loss.element.hidden = !run.losses.length && !lossData.dots.length
+      score.element.hidden = details.hidden = !run.losses.length && !run.evaluations.length
       loss.chart.draw(lossData)
       if (run.plan) {
         score.key.textContent = scoreKey(run)
@@ -92,12 +95,12 @@ function scoreCurve(run) {
   const { evaluations, others = [], plan, steps } = run
   const { short } = metricOf(run)
   const dots = finite(evaluations, 'score')
-  const isBaseline = Number.isFinite(plan.majority_accuracy) && evaluations[0]?.metric === 'accuracy'
+  const { baseline } = plan
   return {
     dots, others, steps, top: 1, format: short,
     // A correlation may be below zero.
     low: Math.floor(4 * Math.min(0, ...[dots, ...others].flat().map(([, score]) => score))) / 4,
-    baseline: isBaseline ? { value: plan.majority_accuracy, text: `always the commonest ${TASKS[plan.task].label}` } : undefined,
+    baseline: baseline && baseline.metric === evaluations[0]?.metric ? { value: baseline.score, text: quoted(baseline.answer) } : undefined,
     label: dots.length ? `${scoreKey(run)} by step: from ${short(dots[0][1])} to ${short(dots.at(-1)[1])}` : 'Held-out score: not measured yet',
   }
 }

@@ -1,7 +1,7 @@
 // Multi-label: how well each label is found, and the rows that it is most wrong about.
 
 import { count, decimal, percent, percentFine } from '../format.js'
-import { classTable, figures, fineprint, quote, section, strong, worstList } from './parts.js'
+import { classTable, figures, fineprint, quote, section, strong, worstSection } from './parts.js'
 
 export function sectionsOf(evaluation) {
   const { micro, macro_f1: macro, subset_accuracy: subset, per_label: labels, examples, loss, worst } = evaluation
@@ -13,7 +13,7 @@ export function sectionsOf(evaluation) {
     ])),
     section('classes', 'Label by label', 'Precision: how often it is right when it names the label. Recall: how much of what has the label it finds.',
       classTable('Scores of each label', labels, { label: 'Label', unit: 'Rows' }), fineprint(`Loss ${decimal(loss)}.`)),
-    section('worst-rows', 'Where it is most wrong', 'The held-out rows with the highest loss. Often it is the labels that are wrong.', ...worstList(worst.map(worstRow))),
+    worstSection(worst.map(worstRow), 'The held-out rows with a wrong label that have the highest loss. Often it is the labels of the file that are wrong.'),
   ]
 }
 

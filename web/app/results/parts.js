@@ -48,6 +48,12 @@ export function worstList(items) {
   return [list, more]
 }
 
+/** The section of the rows that went most wrong, which may be none; `intro` says which they are. */
+export function worstSection(items, intro, ...before) {
+  if (!items.length) return section('worst-rows', 'Nothing is wrong', '', ...before, fineprint('Everything that is held out is right.'))
+  return section('worst-rows', 'Where it is most wrong', intro, ...before, ...worstList(items))
+}
+
 /** How often each label stands in the data, the commonest first, at most `limit` of them. */
 export function labelTable(caption, { task, labels }, limit = Infinity) {
   const { label: one, row } = TASKS[task]

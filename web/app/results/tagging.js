@@ -4,7 +4,7 @@ import { make } from '../dom.js'
 import { count, percentFine, plural } from '../format.js'
 import { legend, mistagged, schemeOf, tagged } from '../marks.js'
 import { confusionSection } from './classification.js'
-import { classTable, figures, fineprint, section, worstList } from './parts.js'
+import { classTable, figures, fineprint, section, worstSection } from './parts.js'
 
 /** Words of a sentence that are shown. */
 const LONG = 150
@@ -13,8 +13,7 @@ export function sectionsOf({ tags, entities, sentences, worst }) {
   const scheme = schemeOf(tags.labels)
   return [
     section('figures', 'How well it does', '', figures(entities ? entityFigures(entities, tags) : tagFigures(tags, sentences))),
-    section('worst-rows', 'Where it is most wrong', `The held-out sentences with the highest loss a word. ${entities ? 'Wavy lines mark the words where model and file differ.' : 'Marked are the words with a wrong tag.'}`,
-      legend(scheme), ...worstList(worst.map(one => worstSentence(one, scheme)))),
+    worstSection(worst.map(one => worstSentence(one, scheme)), `The held-out sentences with a wrong tag that have the highest loss a word. ${entities ? 'Wavy lines mark the words where model and file differ.' : 'Marked are the words with a wrong tag.'}`, legend(scheme)),
     entities ? typeTable(entities) : section('classes', 'Tag by tag', '', classTable('Scores of each tag', tags.per_class, { label: 'Tag', unit: 'Words' })),
     confusionSection(tags, 'word'),
   ]
