@@ -372,9 +372,11 @@ test_rust() {
   need_rust
   need_rust_component fmt rustfmt
   cargo_native fmt --check
+  cargo_native fmt --check --manifest-path "$root/fuzz/Cargo.toml"
   section "Rust: clippy" "mend what it names above"
   need_rust_component clippy clippy
   cargo_native clippy --locked --release --all-targets -- -D warnings
+  cargo_fuzz clippy --no-default-features -- -D warnings
   section "Rust: tests" "mend the failed tests; a part of them runs with: cargo test --release NAME"
   if [ "$(uname -s)" = Linux ]; then
     # shellcheck disable=SC2046  # an option and its value, or nothing
@@ -449,12 +451,17 @@ fuzz() {
   need_rust
   need c++ "a C++ compiler for libFuzzer" g++
   mkdir -p "$work"
-  # With the program's profile, what is compiled for the program is used here (fuzz/rustc.sh).
-  sed -n '/^\[profile.release\]/,/^\[profile.web\]/{/^\[profile.web\]/!p;}' "$root/Cargo.toml" >"$work/profile.toml"
-  claim "$native_target"
-  (cd "$root/fuzz" && RUSTC_WRAPPER=$root/fuzz/rustc.sh CARGO_TARGET_DIR=$native_target \
-    cargo build --locked --release --config "$work/profile.toml" "${@/#/--bin=}")
+  RUSTC_WRAPPER=$root/fuzz/rustc.sh cargo_fuzz build "${@/#/--bin=}"
   for target in "$@"; do fuzz_one "$target" "$work/$target" "$root/fuzz/artifacts/$target"; done
+}
+
+# cargo_fuzz VERB ARGUMENTS..: with the program's profile, so that what is compiled for the program is used here.
+cargo_fuzz() {
+  local verb=$1 profile=$cache/fuzz/profile.toml
+  shift
+  mkdir -p "$cache/fuzz"
+  sed -n '/^\[profile.release\]/,/^\[profile.web\]/{/^\[profile.web\]/!p;}' "$root/Cargo.toml" >"$profile"
+  cargo_native "$verb" --manifest-path "$root/fuzz/Cargo.toml" --locked --release --config "$profile" "$@"
 }
 
 # fuzz_one TARGET CORPUS ARTIFACTS

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand};
 use electra::config::ElectraConfig;
 use electra::corpus::input::Found;
-use electra::dataset::{ColumnChoice, Kind};
+use electra::dataset::ColumnChoice;
 use electra::device::{self, Picked};
 use electra::error::{Error, Result};
 use electra::files::{NewFile, folder_of, unwritable};
@@ -23,6 +23,7 @@ use electra::tasks::Reading;
 use electra::train::FinetuneConfig;
 use flate2::read::MultiGzDecoder;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 mod bench;
@@ -217,11 +218,9 @@ fn read_source(path: &Path) -> Result<Source> {
     Ok(Source { name: plain.to_string(), bytes: unpacked })
 }
 
-/// A task by its name.
-fn parse_task(name: &str) -> std::result::Result<Kind, String> {
-    serde_json::from_value(json!(name)).map_err(|_| {
-        "there are classification, multi-label, regression, tagging and question-answering".into()
-    })
+/// A word of the command line as serde reads it; of one that is none, the error lists those there are.
+fn word<T: DeserializeOwned>(word: &str) -> std::result::Result<T, String> {
+    serde_json::from_value(json!(word)).map_err(|e| e.to_string())
 }
 
 /// `-` or nothing is standard input. A byte order mark is no part of the text.

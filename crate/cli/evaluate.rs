@@ -45,7 +45,7 @@ pub struct Args {
     #[command(flatten)]
     name: NameArgs,
     /// What the model does; its config.json says so
-    #[arg(long, value_name = "TASK", value_parser = super::parse_task, conflicts_with = "name")]
+    #[arg(long, value_name = "TASK", value_parser = super::word::<Kind>, conflicts_with = "name")]
     task: Option<Kind>,
     /// Also write a prediction for every row, one JSON object a line
     #[arg(long, value_name = "FILE")]

@@ -69,7 +69,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     model: PathBuf,
     /// What to learn; found from the file where that is clear
-    #[arg(long, value_name = "TASK", value_parser = super::parse_task, conflicts_with = "name")]
+    #[arg(long, value_name = "TASK", value_parser = super::word::<Kind>, conflicts_with = "name")]
     task: Vec<Kind>,
     #[command(flatten)]
     name: NameArgs,
@@ -115,7 +115,7 @@ pub struct Args {
         value_parser = within(f64::MIN_POSITIVE..=1.0, "a number above 0 and at most 1"))]
     learning_rate: Option<f64>,
     /// How long to train where epochs are not given: quick, normal or thorough
-    #[arg(long, value_name = "HOW", default_value = "normal", value_parser = parse_effort,
+    #[arg(long, value_name = "HOW", default_value = "normal", value_parser = super::word::<Effort>,
         conflicts_with = "name")]
     effort: Effort,
     /// The share of updates over which the learning rate rises; 0.1 by default
@@ -151,7 +151,7 @@ pub struct Args {
     max_query_length: Option<usize>,
     /// The head for questions: huggingface, which transformers loads, or original, which is
     /// google-research/electra's; the model's own by default
-    #[arg(long, value_name = "HEAD", value_parser = parse_qa_head)]
+    #[arg(long, value_name = "HEAD", value_parser = super::word::<QaHead>)]
     qa_head: Option<QaHead>,
     /// Learn every pair twice, its texts exchanged: where their order means nothing
     #[arg(long)]
@@ -185,14 +185,6 @@ fn parse_freeze(word: &str) -> std::result::Result<Freeze, String> {
     let value = word.parse::<usize>().map_or_else(|_| json!(word), |layers| json!(layers));
     serde_json::from_value(value)
         .map_err(|_| "none, embeddings, body, or a number of layers".into())
-}
-
-fn parse_effort(word: &str) -> std::result::Result<Effort, String> {
-    serde_json::from_value(json!(word)).map_err(|_| "there are quick, normal and thorough".into())
-}
-
-fn parse_qa_head(word: &str) -> std::result::Result<QaHead, String> {
-    serde_json::from_value(json!(word)).map_err(|_| "there are huggingface and original".into())
 }
 
 impl Args {

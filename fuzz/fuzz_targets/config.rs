@@ -3,9 +3,9 @@
 
 use std::sync::OnceLock;
 
-use electra::pretrained::{ModelFiles, load};
 use electra::config::ElectraConfig;
 use electra::device::cpu;
+use electra::pretrained::{ModelFiles, load};
 use electra_fuzz::model;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -3,8 +3,8 @@
 
 use std::sync::OnceLock;
 
-use electra::pretrained::{ModelFiles, load, read_tensors};
 use electra::device::cpu;
+use electra::pretrained::{ModelFiles, load, read_tensors};
 use electra_fuzz::{edited, model};
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

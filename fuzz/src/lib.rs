@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-use electra::pretrained::{ModelFiles, fresh, save};
 use electra::config::ElectraConfig;
 use electra::dataset::{Kind, LabelledFile};
 use electra::device::cpu;
 use electra::finetune::{FinetuneOptions, Source};
 use electra::heads::Architecture;
+use electra::pretrained::{ModelFiles, fresh, save};
 use electra::tasks::{Examples, Known, Reading};
 use electra::tokenizer::Tokenizer;
 use electra::train::FinetuneConfig;
