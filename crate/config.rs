@@ -64,7 +64,7 @@ pub struct ElectraConfig {
 }
 
 /// The activations that ELECTRA models use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `x Φ(x)`, by erf.

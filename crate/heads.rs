@@ -8,7 +8,7 @@ use burn::tensor::{Device, Int, Tensor};
 
 use crate::config::{Activation, ClassificationHead, ElectraConfig, QaHead};
 use crate::error::{Error, Result};
-use crate::kernels::{DropoutMasks, softmax};
+use crate::kernels::{self, DropoutMasks, softmax};
 use crate::model::{Dropout, ElectraModel, Inputs, LayerNorm, activate, linear};
 
 /// The Hugging Face classes that this crate reads and writes.
@@ -256,8 +256,8 @@ impl DiscriminatorHead {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`, output: `[batch, seq]`
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<2> {
-        let hidden = activate(self.hidden_act, self.dense.forward(hidden));
-        self.dense_prediction.forward(hidden).squeeze_dim(2)
+        let hidden = activate(self.hidden_act, kernels::linear(hidden, &self.dense));
+        kernels::linear(hidden, &self.dense_prediction).squeeze_dim(2)
     }
 }
 
@@ -299,7 +299,7 @@ impl GeneratorHead {
     /// - hidden: `[.., hidden]`, output: `[.., embedding]`
     pub fn transform<const D: usize>(&self, hidden: Tensor<D>) -> Tensor<D> {
         // transformers has GELU here whatever `hidden_act` says.
-        self.layer_norm.forward(activate(Activation::Gelu, self.dense.forward(hidden)))
+        self.layer_norm.forward(activate(Activation::Gelu, kernels::linear(hidden, &self.dense)))
     }
 }
 
@@ -324,8 +324,8 @@ impl ClassifierHead {
     /// - first: `[batch, hidden]`, output: `[batch, num_labels]`
     pub fn forward(&self, first: Tensor<2>, dropout: &mut DropoutMasks) -> Tensor<2> {
         let first = self.dropout.forward(first, dropout);
-        let inner = activate(Activation::Gelu, self.dense.forward(first));
-        self.out_proj.forward(self.dropout.forward(inner, dropout))
+        let inner = activate(Activation::Gelu, kernels::linear(first, &self.dense));
+        kernels::linear(self.dropout.forward(inner, dropout), &self.out_proj)
     }
 }
 
@@ -352,7 +352,7 @@ impl LinearHead {
         hidden: Tensor<D>,
         dropout: &mut DropoutMasks,
     ) -> Tensor<D> {
-        self.classifier.forward(self.dropout.forward(hidden, dropout))
+        kernels::linear(self.dropout.forward(hidden, dropout), &self.classifier)
     }
 }
 
@@ -370,7 +370,7 @@ impl SpanHead {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`, output: `[batch, seq, 2]`, start and end
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.qa_outputs.forward(hidden)
+        kernels::linear(hidden, &self.qa_outputs)
     }
 }
 
@@ -453,7 +453,7 @@ impl JointSpanHead {
     }
 
     fn start_logits(&self, hidden: &Tensor<3>, closed: &Tensor<2>) -> Tensor<2> {
-        self.qa_start.forward(hidden.clone()).squeeze_dim(2) + closed.clone()
+        kernels::linear(hidden.clone(), &self.qa_start).squeeze_dim(2) + closed.clone()
     }
 
     /// What every token as an end adds to the inner layer, whatever the start: `[batch, seq, 512]`.
@@ -470,15 +470,15 @@ impl JointSpanHead {
         let weight = self.qa_end_dense.weight.val().narrow(0, 0, width);
         let start = affine(weighted_sum(hidden.clone(), starts), weight, None); // [batch, 1, 512]
         let inner = activate(Activation::Gelu, ends + start);
-        self.qa_end.forward(inner).squeeze_dim(2)
+        kernels::linear(inner, &self.qa_end).squeeze_dim(2)
     }
 
     /// `[batch, 1]`
     fn answerability(&self, hidden: Tensor<3>, start: Tensor<2>) -> Tensor<2> {
         let likely = weighted_sum(hidden.clone(), softmax(start)).squeeze_dim::<2>(1);
         let both = Tensor::cat(vec![first_token(hidden), likely], 1); // [batch, 2 * hidden]
-        let inner = activate(Activation::Gelu, self.qa_answerable_dense.forward(both));
-        self.qa_answerable.forward(inner)
+        let inner = activate(Activation::Gelu, kernels::linear(both, &self.qa_answerable_dense));
+        kernels::linear(inner, &self.qa_answerable)
     }
 }
 

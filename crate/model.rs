@@ -4,20 +4,15 @@
 //! google-research/electra: BERT with post-LayerNorm and no pooler, over embedding tables that
 //! may be narrower than the hidden size.
 
-use std::ops::Range;
-
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
     Param,
 };
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
-use burn::tensor::module::{embedding, linear as affine};
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::config::{Activation, ElectraConfig};
-use crate::device::is_cpu;
-use crate::kernels::layout::{self, Layout, Matrix, PANEL, Parts};
-use crate::kernels::{self, DropoutMasks, LayerSpec, gelu, layer_norm};
+use crate::kernels::{self, DropoutMasks, LayerSpec, Layout, gelu};
 
 /// One padded batch, as the network takes it.
 #[derive(Debug, Clone)]
@@ -104,7 +99,7 @@ impl Encoder {
         dropout: &mut DropoutMasks,
     ) -> Vec<Tensor<3>> {
         let projected = match &self.embeddings_project {
-            Some(project) => project.forward(embeddings),
+            Some(project) => kernels::linear(embeddings, project),
             None => embeddings,
         };
         let mut hidden_states = vec![projected];
@@ -188,12 +183,9 @@ impl Embeddings {
         positions: Tensor<2>,
         inputs: &Inputs,
     ) -> Tensor<3> {
-        let [_, seq] = inputs.input_ids.dims();
-        let words = embedding(words, inputs.input_ids.clone());
-        let types = self.token_type_embeddings.forward(inputs.token_type_ids.clone());
-        // A slice, not a look-up: its gradient is a sum over the batch instead of a scatter.
-        let positions = positions.narrow(0, 0, seq).unsqueeze::<3>();
-        self.layer_norm.forward(words + types + positions)
+        let tables = [words, positions, self.token_type_embeddings.weight.val()];
+        let (ids, type_ids) = (inputs.input_ids.clone(), inputs.token_type_ids.clone());
+        self.layer_norm.forward(kernels::embed(tables, ids, type_ids))
     }
 }
 
@@ -231,9 +223,6 @@ impl EncoderLayer {
     /// - hidden: `[batch, seq, hidden]`, mask: `[batch, 1, 1 or seq, seq]`
     /// - output: `[batch, seq, hidden]`
     fn forward(&self, hidden: Tensor<3>, mask: Tensor<4>, dropout: &mut DropoutMasks) -> Tensor<3> {
-        if !is_cpu(&hidden.device()) {
-            return self.plain(hidden, mask, dropout);
-        }
         let spec = LayerSpec {
             layout: self.layout,
             heads: self.num_attention_heads,
@@ -244,54 +233,6 @@ impl EncoderLayer {
         };
         kernels::layer(hidden, mask, self.weights.val(), spec)
     }
-
-    /// The layer operation by operation: what GPUs run, and what the CPU's form must equal.
-    fn plain(&self, hidden: Tensor<3>, mask: Tensor<4>, dropout: &mut DropoutMasks) -> Tensor<3> {
-        let weights = self.weights.val();
-        let ranges = self.layout.ranges();
-        let [w_qkv, w_o, w_1, w_2] = self.layout.matrices();
-        let linear = |x: Tensor<3>, of: layout::Linear<Range<usize>>, matrix: Matrix| {
-            let bias = weights.clone().slice([of.bias]);
-            affine(x, unpacked(weights.clone().slice([of.weight]), matrix), Some(bias))
-        };
-        let norm = |x: Tensor<3>, of: layout::Norm<Range<usize>>| {
-            let [gamma, beta] = [of.gamma, of.beta].map(|range| weights.clone().slice([range]));
-            layer_norm(x, gamma, beta, self.epsilon)
-        };
-        let Parts { qkv, attention_output, intermediate, output, .. } = ranges;
-        let qkv = linear(hidden.clone(), qkv, w_qkv); // [batch, seq, 3 hidden]
-        let attended = self.attention(qkv, mask, dropout);
-        let attended = linear(attended, attention_output, w_o);
-        let attended = self.hidden_dropout.forward(attended, dropout);
-        let hidden = norm(attended + hidden, ranges.attention_norm);
-        let inner = activate(self.hidden_act, linear(hidden.clone(), intermediate, w_1));
-        let output = self.hidden_dropout.forward(linear(inner, output, w_2), dropout);
-        norm(output + hidden, ranges.output_norm)
-    }
-
-    /// # Shapes
-    /// - qkv: `[batch, seq, 3 hidden]`, output: `[batch, seq, hidden]`
-    fn attention(&self, qkv: Tensor<3>, mask: Tensor<4>, dropout: &mut DropoutMasks) -> Tensor<3> {
-        let [batch, seq, _] = qkv.dims();
-        let (width, heads) = (self.layout.hidden, self.num_attention_heads);
-        let head_size = width / heads;
-        let third = |i: usize| {
-            let x = qkv.clone().narrow(2, i * width, width);
-            x.reshape([batch, seq, heads, head_size]).swap_dims(1, 2)
-        };
-        let [query, key, value] = [0, 1, 2].map(third); // [batch, heads, seq, head_size]
-        let scores = query.matmul(key.transpose()) / (head_size as f64).sqrt() + mask;
-        let probs = kernels::softmax(scores); // [batch, heads, seq, seq]
-        let probs = self.attention_dropout.forward(probs, dropout);
-        probs.matmul(value).swap_dims(1, 2).reshape([batch, seq, width])
-    }
-}
-
-/// A matrix out of its panels, `[in, out]`.
-fn unpacked(panels: Tensor<1>, matrix: Matrix) -> Tensor<2> {
-    let Matrix { rows, columns } = matrix;
-    let panels = panels.reshape([matrix.panels(), rows, PANEL]).swap_dims(0, 1);
-    panels.reshape([rows, matrix.panels() * PANEL]).narrow(1, 0, columns)
 }
 
 /// What a [`Layout`] in the module tree is called.
@@ -421,10 +362,14 @@ impl LayerNorm {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use burn::tensor::TensorData;
+    use burn::tensor::module::linear as affine;
 
     use super::*;
-    use crate::kernels::Slot;
+    use crate::kernels::layout::{self, Matrix, PANEL, Parts};
+    use crate::kernels::{Slot, layer_norm};
 
     /// One way through a layer.
     #[derive(Debug, Clone, Copy)]
@@ -500,11 +445,71 @@ mod tests {
         Tensor::from_data(TensorData::new(cells, [batch, 1, queries, seq]), device)
     }
 
+    impl EncoderLayer {
+        /// The layer operation by operation: what the kernels must equal.
+        fn plain(
+            &self,
+            hidden: Tensor<3>,
+            mask: Tensor<4>,
+            dropout: &mut DropoutMasks,
+        ) -> Tensor<3> {
+            let weights = self.weights.val();
+            let ranges = self.layout.ranges();
+            let [w_qkv, w_o, w_1, w_2] = self.layout.matrices();
+            let linear = |x: Tensor<3>, of: layout::Linear<Range<usize>>, matrix: Matrix| {
+                let bias = weights.clone().slice([of.bias]);
+                affine(x, unpacked(weights.clone().slice([of.weight]), matrix), Some(bias))
+            };
+            let norm = |x: Tensor<3>, of: layout::Norm<Range<usize>>| {
+                let [gamma, beta] = [of.gamma, of.beta].map(|range| weights.clone().slice([range]));
+                layer_norm(x, gamma, beta, self.epsilon)
+            };
+            let Parts { qkv, attention_output, intermediate, output, .. } = ranges;
+            let qkv = linear(hidden.clone(), qkv, w_qkv); // [batch, seq, 3 hidden]
+            let attended = self.attention(qkv, mask, dropout);
+            let attended = linear(attended, attention_output, w_o);
+            let attended = self.hidden_dropout.forward(attended, dropout);
+            let hidden = norm(attended + hidden, ranges.attention_norm);
+            let inner = activate(self.hidden_act, linear(hidden.clone(), intermediate, w_1));
+            let output = self.hidden_dropout.forward(linear(inner, output, w_2), dropout);
+            norm(output + hidden, ranges.output_norm)
+        }
+
+        /// # Shapes
+        /// - qkv: `[batch, seq, 3 hidden]`, output: `[batch, seq, hidden]`
+        fn attention(
+            &self,
+            qkv: Tensor<3>,
+            mask: Tensor<4>,
+            dropout: &mut DropoutMasks,
+        ) -> Tensor<3> {
+            let [batch, seq, _] = qkv.dims();
+            let (width, heads) = (self.layout.hidden, self.num_attention_heads);
+            let head_size = width / heads;
+            let third = |i: usize| {
+                let x = qkv.clone().narrow(2, i * width, width);
+                x.reshape([batch, seq, heads, head_size]).swap_dims(1, 2)
+            };
+            let [query, key, value] = [0, 1, 2].map(third); // [batch, heads, seq, head_size]
+            let scores = query.matmul(key.transpose()) / (head_size as f64).sqrt() + mask;
+            let probs = kernels::softmax(scores); // [batch, heads, seq, seq]
+            let probs = self.attention_dropout.forward(probs, dropout);
+            probs.matmul(value).swap_dims(1, 2).reshape([batch, seq, width])
+        }
+    }
+
+    /// A matrix out of its panels, `[in, out]`.
+    fn unpacked(panels: Tensor<1>, matrix: Matrix) -> Tensor<2> {
+        let Matrix { rows, columns } = matrix;
+        let panels = panels.reshape([matrix.panels(), rows, PANEL]).swap_dims(0, 1);
+        panels.reshape([rows, matrix.panels() * PANEL]).narrow(1, 0, columns)
+    }
+
     type Way = fn(&EncoderLayer, Tensor<3>, Tensor<4>, &mut DropoutMasks) -> Tensor<3>;
 
     /// Output, the gradient of the input, those of the weights.
-    fn run(case: Case, way: Way) -> Vec<Vec<f32>> {
-        let device = Device::flex().autodiff();
+    fn run(device: &Device, case: Case, way: Way) -> Vec<Vec<f32>> {
+        let device = device.clone().autodiff();
         let layer = layer(case, &device);
         let shape = [case.batch, case.seq, case.hidden];
         let x = wave(shape, 0.5, &device).require_grad();
@@ -530,13 +535,20 @@ mod tests {
         all
     }
 
-    /// The largest difference, over the largest value of its tensor where that is above 1.
+    /// On the CPU.
     fn check(case: Case) {
-        let (ours, plain) = (run(case, EncoderLayer::forward), run(case, EncoderLayer::plain));
+        check_on(&Device::flex(), case, 2e-5);
+    }
+
+    /// The largest difference, over the largest value of its tensor where that is above 1.
+    fn check_on(device: &Device, case: Case, limit: f32) {
+        let cpu = Device::flex();
+        let ours = run(device, case, EncoderLayer::forward);
+        let plain = run(&cpu, case, EncoderLayer::plain);
         assert_eq!((ours.len(), plain.len()), (18, 18));
         for (number, (ours, plain)) in ours.iter().zip(&plain).enumerate() {
             let largest = plain.iter().fold(1f32, |largest, x| largest.max(x.abs()));
-            let far = |(a, b): (&f32, &f32)| (a - b).is_nan() || (a - b).abs() >= 2e-5 * largest;
+            let far = |(a, b): (&f32, &f32)| (a - b).is_nan() || (a - b).abs() >= limit * largest;
             let differs = ours.iter().zip(plain).position(far);
             assert!(
                 ours.len() == plain.len() && differs.is_none(),
@@ -545,14 +557,39 @@ mod tests {
             );
         }
         // Without autodiff, and so without dropout.
-        let device = Device::flex();
         let case = Case { dropout: 0.0, ..case };
-        let (layer, none) = (layer(case, &device), || DropoutMasks::none());
-        let x = wave([case.batch, case.seq, case.hidden], 0.5, &device);
-        let ours = layer.forward(x.clone(), mask(case, &device), &mut none());
-        let plain = layer.plain(x, mask(case, &device), &mut none());
-        let difference: f32 = (ours - plain).abs().max().into_scalar();
-        assert!(difference < 2e-5, "{case:?}: {difference}");
+        let output = |device: &Device, way: Way| {
+            let x = wave([case.batch, case.seq, case.hidden], 0.5, device);
+            let mask = mask(case, device);
+            let output = way(&layer(case, device), x, mask, &mut DropoutMasks::none());
+            output.into_data().try_into_vec::<f32>().unwrap()
+        };
+        let (ours, plain) =
+            (output(device, EncoderLayer::forward), output(&cpu, EncoderLayer::plain));
+        let far = |(a, b): (&f32, &f32)| (a - b).is_nan() || (a - b).abs() >= limit;
+        assert!(!ours.iter().zip(&plain).any(far), "{case:?}");
+    }
+
+    #[test]
+    #[ignore = "needs a GPU, of which lavapipe is one: cargo test --lib gpu -- --ignored"]
+    fn the_layer_on_a_gpu_equals_the_plain_one() {
+        use Activation::*;
+        let check = |case| check_on(&kernels::gpu_for_tests(), case, 1e-4);
+        for activation in [Gelu, GeluNew, Relu, Silu, Tanh] {
+            check(Case { activation, ..CASE });
+            check(Case { activation, dropout: 0.3, by_query: true, ..CASE });
+        }
+        for (hidden, inner, heads) in [(15, 37, 5), (21, 13, 3), (7, 9, 1), (40, 100, 5)] {
+            check(Case { hidden, inner, heads, ..CASE });
+            check(Case { hidden, inner, heads, dropout: 0.0, by_query: true, ..CASE });
+        }
+        for batch in 1..=5 {
+            check(Case { batch, seq: 13 * batch, ..CASE });
+        }
+        for seq in [1, 2, 16, 17, 63, 64, 65, 130, 200] {
+            check(Case { batch: 1, seq, hidden: 16, by_query: seq % 2 == 0, ..CASE });
+        }
+        check(Case { hidden: 256, inner: 1024, heads: 4, batch: 2, seq: 40, ..CASE });
     }
 
     #[test]
@@ -590,21 +627,51 @@ mod tests {
         let case = Case { hidden: 80, inner: 300, heads: 5, batch: 4, seq: 70, ..CASE };
         let with = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| run(case, EncoderLayer::forward))
+            pool.install(|| run(&Device::flex(), case, EncoderLayer::forward))
         };
         let one = with(1);
         assert!(one == with(2) && one == with(8));
     }
 
+    /// Of the weights, or of what comes before them.
+    fn check_frozen(device: &Device, limit: f32) {
+        let autodiff = device.clone().autodiff();
+        let shape = [CASE.batch, CASE.seq, CASE.hidden];
+        let all = run(device, CASE, EncoderLayer::forward);
+        for frozen in [true, false] {
+            let layer = layer(CASE, &autodiff);
+            let layer = if frozen { layer.no_grad() } else { layer };
+            let x = wave(shape, 0.5, &autodiff);
+            let x = if frozen { x.require_grad() } else { x };
+            let mask = mask(CASE, &autodiff);
+            let output = layer.forward(x.clone(), mask, &mut DropoutMasks::seeded(7));
+            let grads = (output * wave(shape, 2.5, &autodiff)).sum().backward();
+            let (of_x, of_weights) = (x.grad(&grads), layer.weights.val().grad(&grads));
+            assert_eq!((of_x.is_some(), of_weights.is_some()), (frozen, !frozen));
+            let (found, right) = match (of_x, of_weights) {
+                (Some(of_x), _) => (of_x.into_data(), all[1].clone()),
+                (_, of_weights) => {
+                    let found = of_weights.expect("one of them").into_data();
+                    let values = found.clone().try_into_vec::<f32>().unwrap();
+                    (
+                        TensorData::new(layer.layout.read(Slot::Query, &values), [all[2].len()]),
+                        all[2].clone(),
+                    )
+                }
+            };
+            let found: Vec<f32> = found.try_into_vec().unwrap();
+            assert!(found.iter().zip(&right).all(|(a, b)| (a - b).abs() <= limit));
+        }
+    }
+
     #[test]
-    fn frozen_weights_get_no_gradient_and_pass_the_others_on() {
-        let device = Device::flex().autodiff();
-        let frozen = layer(CASE, &device).no_grad();
-        let x = wave([3, 11, 32], 0.5, &device).require_grad();
-        let output = frozen.forward(x.clone(), mask(CASE, &device), &mut DropoutMasks::seeded(7));
-        let grads = (output * wave([3, 11, 32], 2.5, &device)).sum().backward();
-        let dx: Vec<f32> = x.grad(&grads).unwrap().into_data().try_into_vec().unwrap();
-        assert_eq!(dx, run(CASE, EncoderLayer::forward)[1]);
-        assert!(frozen.weights.val().grad(&grads).is_none());
+    fn what_is_frozen_gets_no_gradient_and_passes_the_others_on() {
+        check_frozen(&Device::flex(), 0.0);
+    }
+
+    #[test]
+    #[ignore = "needs a GPU, of which lavapipe is one: cargo test --lib gpu -- --ignored"]
+    fn what_is_frozen_on_a_gpu_gets_no_gradient_and_passes_the_others_on() {
+        check_frozen(&kernels::gpu_for_tests(), 1e-5);
     }
 }

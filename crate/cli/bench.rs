@@ -1,9 +1,12 @@
 //! `electra bench`
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
+use cubecl::logging::{LaunchObservation, LaunchObserver};
 use electra::batch::{Features, Target, Width, collate, pad};
 use electra::config::ElectraConfig;
 use electra::error::{Error, Result};
@@ -26,7 +29,8 @@ use super::{DeviceArg, batch_size, print_line, within};
 /// Time a model of random weights
 ///
 /// Prints one JSON object: milliseconds a step, tokens and floating-point operations a second,
-/// what share that is of the rate of one plain matrix product, and the memory it took.
+/// what share that is of the rate of one plain matrix product, the memory it took, and the kernels
+/// that a GPU was given a step.
 #[derive(clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
@@ -61,7 +65,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     let picked = args.device.open()?;
     let passes = config.flop((args.batch_size * args.seq) as f64, args.seq);
-    let (mut times, flop) = match args.mode.as_str() {
+    let (Timed { mut times, launches }, flop) = match args.mode.as_str() {
         "infer" => (inference(&args, &config, &picked.device)?, passes),
         "finetune" => (finetune_steps(&args, &config, &picked.device)?, 3.0 * passes),
         _ => pretrain_steps(&args, preset, &config, &picked.device)?,
@@ -78,7 +82,18 @@ pub fn run(args: Args) -> Result<()> {
         "tokens_per_s": (args.batch_size * args.seq) as f64 / median * 1e3,
         "gflop_per_step": flop / 1e9, "gflop_per_s": rate,
         "share_of_gemm": rate / gemm_rate(&picked.device)?, "peak_mib": peak,
+        "launches": launches,
     }))
+}
+
+/// How many kernels a GPU was given.
+#[derive(Default)]
+struct Launches(AtomicUsize);
+
+impl LaunchObserver for Launches {
+    fn launched(&self, _kernel: &'static str) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// What a plain product of two large matrices reaches here, GFLOP/s.
@@ -116,18 +131,29 @@ fn examples(args: &Args, config: &ElectraConfig, step: usize) -> Vec<Features> {
     (0..args.batch_size).map(row).collect()
 }
 
-fn time<T>(args: &Args, mut step: impl FnMut(usize) -> Result<T>) -> Result<Vec<f64>> {
-    const WARM_UP: usize = 2;
-    let mut times = Vec::new();
-    for i in 0..WARM_UP + args.steps {
-        let start = Instant::now();
-        step(i)?;
-        times.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(times.split_off(WARM_UP))
+/// Milliseconds of every step, and kernels of one.
+struct Timed {
+    times: Vec<f64>,
+    launches: usize,
 }
 
-fn inference(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Vec<f64>> {
+fn time<T>(args: &Args, mut step: impl FnMut(usize) -> Result<T>) -> Result<Timed> {
+    const WARM_UP: usize = 2;
+    for i in 0..WARM_UP {
+        step(i)?;
+    }
+    let launches = Arc::new(Launches::default());
+    let _watching = LaunchObservation::new(launches.clone());
+    let mut times = Vec::new();
+    for i in 0..args.steps {
+        let start = Instant::now();
+        step(WARM_UP + i)?;
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(Timed { times, launches: launches.0.load(Ordering::Relaxed) / args.steps })
+}
+
+fn inference(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Timed> {
     let model = pretrained::fresh(config, Architecture::PreTraining, 0, device);
     time(args, |step| {
         let examples = examples(args, config, step);
@@ -138,13 +164,13 @@ fn inference(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Vec
     })
 }
 
-/// The times of updates, and the operations of one.
+/// What is timed, and the operations of one update.
 fn pretrain_steps(
     args: &Args,
     preset: PretrainConfig,
     sizes: &ElectraConfig,
     device: &Device,
-) -> Result<(Vec<f64>, f64)> {
+) -> Result<(Timed, f64)> {
     let (batch_size, vocab_size) = (args.batch_size, sizes.vocab_size);
     let config = PretrainConfig { batch_size, ..preset };
     let special = SpecialIds { pad: 0, unk: 100, cls: 101, sep: 102, mask: 103 };
@@ -192,7 +218,7 @@ fn pretrain_steps(
     Ok((times, config.flop_per_step(vocab_size, args.seq)))
 }
 
-fn finetune_steps(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Vec<f64>> {
+fn finetune_steps(args: &Args, config: &ElectraConfig, device: &Device) -> Result<Timed> {
     let autodiff = device.clone().autodiff();
     let architecture = Architecture::SequenceClassification;
     let mut model: Option<Electra> = Some(pretrained::fresh(config, architecture, 0, &autodiff));

@@ -7,7 +7,6 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor, TensorData};
-use burn_cubecl::CubeBackend;
 
 use super::host;
 
@@ -111,8 +110,6 @@ fn normal_cdf<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let erf = B::float_erf(B::float_mul_scalar(x, std::f64::consts::FRAC_1_SQRT_2.into()));
     B::float_add_scalar(B::float_mul_scalar(erf, 0.5.into()), 0.5.into())
 }
-
-impl DifferentiableOps for CubeBackend {}
 
 /// One pass over memory instead of one an operation.
 impl DifferentiableOps for Flex {

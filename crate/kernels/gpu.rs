@@ -1,16 +1,122 @@
 //! The kernels for GPUs, in CubeCL: WGSL in a browser and through wgpu, SPIR-V, MSL or CUDA
 //! where a build has those.
 
+use burn::backend::TensorMetadata;
 use burn::backend::tensor::FloatTensor;
+use burn::tensor::Shape;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
 
+use crate::config::Activation;
+
+use super::differentiable::DifferentiableOps;
 use super::dropout::DropoutOps;
 use super::hash::Drop;
+use super::linear::LinearOps;
 use super::noise::{NoiseOps, SMALL};
 use super::optimizer::{AdamFactors, OptimizerOps, PARTIAL_SUMS};
+
+mod attention;
+mod embed;
+pub mod layer;
+mod product;
+mod rows;
+
+use product::{Epilogue, Form, Matrix, Outer, outer, product};
+use rows::{At, Norm, columns, empty_sums, norm, norm_back};
+
+/// Four floats that are read, multiplied and added together.
+type Four = Vector<f32, Const<4>>;
+
+/// Keeps everything.
+const NO_DROP: Drop = Drop { key: 0, threshold: 0, scale: 1.0 };
+
+/// A tensor beside another one, for a kernel to fill.
+fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    let (client, device) = (like.client.clone(), like.device.clone());
+    empty_device_contiguous_dtype(client, device, Shape::from(shape), like.dtype)
+}
+
+fn empty_like(like: &CubeTensor) -> CubeTensor {
+    shaped(empty(like, [like.meta.num_elements()]), like.shape())
+}
+
+/// The same values in another shape.
+fn shaped(tensor: CubeTensor, shape: Shape) -> CubeTensor {
+    let CubeTensor { client, device, handle, dtype, .. } = tensor;
+    CubeTensor::new_contiguous(client, device, shape, handle, dtype)
+}
+
+/// How many of four columns from this one on there are.
+#[cube]
+fn clip(column: usize, columns: usize) -> usize {
+    select(column < columns, columns - column, 0usize)
+}
+
+/// The first `count` of four numbers, and nothing for the others.
+#[cube]
+fn four<E: Float>(from: &Tensor<E>, start: usize, count: usize) -> Four {
+    let mut four = Four::new(0.0);
+    #[unroll]
+    for i in 0..4usize {
+        four.insert(i, select(i < count, f32::cast_from(from[start + i]), 0.0f32));
+    }
+    four
+}
+
+#[cube]
+fn sum_of(four: Four) -> f32 {
+    four.extract(0usize) + four.extract(1usize) + four.extract(2usize) + four.extract(3usize)
+}
+
+/// What dropout multiplies the value of a place by.
+#[cube]
+fn factor(key: u32, place: usize, threshold: u32, scale: f32) -> f32 {
+    select(mix(key + place as u32) >= threshold, scale, 0.0f32)
+}
+
+/// `f(x)`
+#[cube]
+fn value(x: f32, #[comptime] f: Activation) -> f32 {
+    let (value, _) = value_and_slope(x, f);
+    value
+}
+
+/// `f(x)` and `f'(x)`; `host/math.rs` has the same in plain Rust.
+#[cube]
+fn value_and_slope(x: f32, #[comptime] f: Activation) -> (f32, f32) {
+    if comptime!(f == Activation::Gelu) {
+        let z = x.abs() * 0.70710677;
+        let e = f32::exp(-(z * z));
+        let t = 1.0 / (0.3275911 * z + 1.0);
+        let p = (((1.0614054 * t - 1.453152) * t + 1.4214137) * t - 0.28449674) * t + 0.2548296;
+        let tail = 0.5 * p * t * e;
+        let cdf = select(x < 0.0, tail, 1.0 - tail);
+        (x * cdf, cdf + x * 0.3989423 * e)
+    } else if comptime!(f == Activation::GeluNew) {
+        let y = tanh((x + 0.044715 * x * x * x) * 0.7978846);
+        let slope = (1.0 - y * y) * 0.7978846 * (1.0 + 0.134145 * x * x);
+        (0.5 * x * (1.0 + y), 0.5 * (1.0 + y) + 0.5 * x * slope)
+    } else if comptime!(f == Activation::Relu) {
+        (select(x <= 0.0, 0.0f32, x), select(x <= 0.0, 0.0f32, 1.0f32))
+    } else if comptime!(f == Activation::Silu) {
+        let sigmoid = 1.0 / (1.0 + f32::exp(-x));
+        (x * sigmoid, sigmoid + x * sigmoid * (1.0 - sigmoid))
+    } else {
+        let y = tanh(x);
+        (y, 1.0 - y * y)
+    }
+}
+
+/// Of a GPU's own, large arguments may be no numbers.
+#[cube]
+fn tanh(x: f32) -> f32 {
+    1.0 - 2.0 / ((2.0 * x).exp() + 1.0)
+}
 
 #[cube(launch)]
 fn adam_kernel(
@@ -180,6 +286,146 @@ impl OptimizerOps for CubeBackend {
     }
 }
 
+#[cube(launch)]
+fn activation_kernel(x: &Tensor<f32>, y: &mut Tensor<f32>, #[comptime] f: Activation) {
+    let i = ABSOLUTE_POS;
+    if i < y.len() {
+        y[i] = value(x[i], f);
+    }
+}
+
+#[cube(launch)]
+fn activation_back_kernel(
+    x: &Tensor<f32>,
+    grad: &Tensor<f32>,
+    grad_x: &mut Tensor<f32>,
+    #[comptime] f: Activation,
+) {
+    let i = ABSOLUTE_POS;
+    if i < grad_x.len() {
+        let (_, slope) = value_and_slope(x[i], f);
+        grad_x[i] = grad[i] * slope;
+    }
+}
+
+impl DifferentiableOps for CubeBackend {
+    fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
+        let x = into_contiguous(x);
+        let (y, count) = (empty_like(&x), x.meta.num_elements());
+        let cube_dim = CubeDim::new(&x.client, count);
+        activation_kernel::launch(
+            &x.client.clone(),
+            calculate_cube_count_elemwise(&x.client, count, cube_dim),
+            cube_dim,
+            x.into_tensor_arg(),
+            y.clone().into_tensor_arg(),
+            Activation::Gelu,
+        );
+        y
+    }
+
+    fn exact_gelu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [x, grad] = [x, grad].map(into_contiguous);
+        let (grad_x, count) = (empty_like(&x), x.meta.num_elements());
+        let cube_dim = CubeDim::new(&x.client, count);
+        activation_back_kernel::launch(
+            &x.client.clone(),
+            calculate_cube_count_elemwise(&x.client, count, cube_dim),
+            cube_dim,
+            x.into_tensor_arg(),
+            grad.into_tensor_arg(),
+            grad_x.clone().into_tensor_arg(),
+            Activation::Gelu,
+        );
+        grad_x
+    }
+
+    fn row_norm(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        let [x, gamma, beta] = [x, gamma, beta].map(into_contiguous);
+        let (gamma, beta) = (At(&gamma, 0), At(&beta, 0));
+        let hidden = gamma.0.meta.num_elements();
+        let [y, _] = norm(&x, Norm { gamma, beta, hidden, epsilon });
+        shaped(y, x.shape())
+    }
+
+    fn row_norm_backward(
+        x: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [x, gamma, grad] = [x, gamma, grad].map(into_contiguous);
+        let hidden = gamma.meta.num_elements();
+        let rows = x.meta.num_elements() / hidden;
+        let (gamma, sums) = (At(&gamma, 0), empty_sums(1, &x, rows, hidden));
+        // Means and deviations again, instead of keeping them.
+        let [_, stats] = norm(&x, Norm { gamma, beta: gamma, hidden, epsilon });
+        let [grad_x, _] = norm_back(&grad, [&x, &stats], gamma, hidden, None, (&sums, 0));
+        let [of_gamma, of_beta] = [0, hidden].map(|first| {
+            let into = empty(&x, [hidden]);
+            columns(&sums, first..first + hidden, rows, At(&into, 0));
+            into
+        });
+        (shaped(grad_x, x.shape()), of_gamma, of_beta)
+    }
+}
+
+impl LinearOps for CubeBackend {
+    fn affine(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let [x, weight, bias] = [x, weight, bias].map(into_contiguous);
+        let mut shape = x.shape();
+        let matrix = rows_of(&weight);
+        let last = shape.num_dims() - 1;
+        shape[last] = matrix.outputs;
+        let y = product(&x, [&weight, &bias], matrix, false, Epilogue::Bias, None, None);
+        shaped(y, shape)
+    }
+
+    fn affine_x_backward(weight: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [weight, grad] = [weight, grad].map(into_contiguous);
+        let mut shape = grad.shape();
+        let matrix = rows_of(&weight);
+        let last = shape.num_dims() - 1;
+        shape[last] = matrix.inputs;
+        let grad_x = product(&grad, [&weight; 2], matrix, true, Epilogue::Plain, None, None);
+        shaped(grad_x, shape)
+    }
+
+    fn affine_weight_backward(
+        x: FloatTensor<Self>,
+        grad: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        /// Floats at whose multiples a part of a buffer may be bound.
+        const ALIGNED: usize = 64;
+        let [x, grad] = [x, grad].map(into_contiguous);
+        let width = |tensor: &CubeTensor| tensor.shape()[tensor.shape().num_dims() - 1];
+        let [inputs, outputs] = [&x, &grad].map(width);
+        // Both in one buffer, the bias behind the matrix.
+        let bias = (inputs * outputs).next_multiple_of(ALIGNED);
+        let all = empty(&x, [bias + outputs]);
+        let matrix = Matrix { form: Form::Rows, at: 0, inputs, outputs, bias };
+        outer(Outer { a: &x, b: &grad, matrix }, None, &all);
+        let mut of_bias = shaped(all.clone(), Shape::from([outputs]));
+        of_bias.handle = of_bias.handle.offset_start((bias * size_of::<f32>()) as u64);
+        (shaped(all, Shape::from([inputs, outputs])), of_bias)
+    }
+}
+
+/// A matrix that is all of a tensor, its bias all of another.
+fn rows_of(weight: &CubeTensor) -> Matrix {
+    let shape = weight.shape();
+    Matrix { form: Form::Rows, at: 0, inputs: shape[0], outputs: shape[1], bias: 0 }
+}
+
 impl NoiseOps for CubeBackend {
     fn add_gumbel(logits: FloatTensor<Self>, seed: u32, first_row: u32) -> FloatTensor<Self> {
         let logits = owned(logits);
@@ -213,5 +459,65 @@ impl DropoutOps for CubeBackend {
             drop.scale,
         );
         x
+    }
+}
+
+#[cfg(test)]
+pub mod testing {
+    use std::sync::OnceLock;
+
+    use burn::backend::ops::FloatTensorOps;
+    use burn::tensor::{Device, TensorData};
+
+    use super::*;
+
+    /// One for all tests: a process can open a GPU only once.
+    pub fn device() -> Device {
+        static GPU: OnceLock<Device> = OnceLock::new();
+        GPU.get_or_init(|| crate::device::pick("wgpu").unwrap().device).clone()
+    }
+
+    pub fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> CubeTensor {
+        device();
+        let data = TensorData::new(values.to_vec(), shape);
+        CubeBackend::float_from_data(data, &burn_cubecl::CubeDevice::default())
+    }
+
+    /// One that holds what a kernel must not leave.
+    pub fn rubbish<const D: usize>(shape: [usize; D]) -> CubeTensor {
+        tensor(&vec![f32::NAN; shape.iter().product()], shape)
+    }
+
+    pub fn read(tensor: CubeTensor) -> Vec<f32> {
+        let data = pollster::block_on(CubeBackend::float_into_data(tensor)).unwrap();
+        data.try_into_vec().unwrap()
+    }
+
+    /// Values between about -1 and 1, the same every time.
+    pub fn wave(count: usize, phase: f32) -> Vec<f32> {
+        let value = |i: usize| (i as f32 * 0.73 + phase).sin() * (i as f32 * 0.011 + phase).cos();
+        (0..count).map(value).collect()
+    }
+
+    /// `f(x)` and `f'(x)` as the CPU has them.
+    pub fn right(f: Activation, x: f32) -> (f32, f32) {
+        use super::super::host::math;
+        match f {
+            Activation::Gelu => math::gelu(x),
+            Activation::GeluNew => math::gelu_new(x),
+            Activation::Relu => math::relu(x),
+            Activation::Silu => math::silu(x),
+            Activation::Tanh => math::tanh(x),
+        }
+    }
+
+    /// Both are as far apart as rounding takes them.
+    pub fn close(name: &str, ours: &[f32], right: &[f32]) {
+        assert_eq!(ours.len(), right.len(), "{name}");
+        let largest = right.iter().fold(1f32, |largest, x| largest.max(x.abs()));
+        let far = |(a, b): (&f32, &f32)| (a - b).is_nan() || (a - b).abs() > 2e-5 * largest;
+        if let Some(i) = ours.iter().zip(right).position(far) {
+            panic!("{name}: number {i} is {} instead of {}", ours[i], right[i]);
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 pub mod layer;
-mod math;
+pub mod math;
 mod product;
 mod rows;
 #[cfg(not(target_family = "wasm"))]
