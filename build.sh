@@ -19,6 +19,7 @@ usage: ./build.sh VERB
   serve [PORT]      build the page and serve it on 127.0.0.1, port 8080 or the next free one
   test [PART]       run all checks and tests; PART: corpus, rust or browser
   web               build the page into dist/, ready for any static file server
+  npm               build the library as an npm package in dist-npm/: a folder and a .tgz, without models
   native [OPTIONS]  build the command-line program; OPTIONS go to cargo, for example
                     --features vulkan (also: metal, cuda)
   bench             time inference and fine-tuning, native and in the browser: JSON lines
@@ -306,6 +307,30 @@ web() {
   say "the page is in $root/dist ($(du -sh "$root/dist" | cut -f1))"
 }
 
+# The page's library for npm and CDNs. Bundlers take a file along where they see its address and look into none of
+# them: so the worker, all that it imports included, is one file here.
+npm_package() {
+  build_wasm
+  need_node
+  need_node_packages
+  local new=$root/dist-npm.new version
+  local package=$new/electra
+  version=$(sed -n '/^\[package\]/,/^$/s/^version = "\(.*\)"/\1/p' "$root/Cargo.toml")
+  rm -rf "$new"
+  mkdir -p "$package"
+  cp "$root"/web/*.js "$root/web/electra.d.ts" "$root"/npm/*.js "$root"/LICENSE-* "$package/"
+  bind_wasm "$package"
+  "$root/tests/node_modules/.bin/rolldown" "$package/worker.js" --file "$new/worker.js" --no-codeSplitting --logLevel warn >&2
+  mv "$new/worker.js" "$package/worker.js"
+  (cd "$package" && rm sw.js device.js wasm/*.js wasm/*.ts)
+  sed "s/\"version\": \".*\"/\"version\": \"$version\"/" "$root/npm/package.json" >"$package/package.json"
+  sed -n '/^## The library/,/^## Limits/{/^## Limits/!p;}' "$root/README.md" | sed '1s/.*/# electra/' >"$package/README.md"
+  (cd "$new" && npm pack --silent ./electra >&2)
+  rm -rf "$root/dist-npm"
+  mv "$new" "$root/dist-npm"
+  say "the package is in $root/dist-npm ($(du -sh "$root/dist-npm/electra" | cut -f1); packed $(du -sh "$root"/dist-npm/*.tgz | cut -f1))"
+}
+
 # ---- The server -------------------------------------------------------------------------------
 
 port_is_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -398,9 +423,8 @@ mpi_feature() {
 test_browser() {
   section "Browser: the page" "mend what is named above"
   web
-  section "Browser: tools" "Node.js, npm and Chromium are needed; see the message above"
-  need_node
-  need_node_packages
+  section "Browser: the package and tools" "Node.js, npm and Chromium are needed; see the message above"
+  npm_package
   need_chromium
   section "Browser: tests" "mend the failed tests; pictures and traces lie in tests/test-results"
   (cd "$root/tests" && ELECTRA_BIN=$native_target/release/electra npm test)
@@ -535,7 +559,7 @@ clean() {
     all) rm -rf "$cache" && say "removed $cache" ;;
     *) die "clean does not know \"$1\"" "use: ./build.sh clean, or clean all" ;;
   esac
-  rm -rf "$root/dist" "$root/dist.new" "$root/tests/node_modules" "$root/tests/test-results"
+  rm -rf "$root/dist" "$root/dist.new" "$root/dist-npm" "$root/dist-npm.new" "$root/tests/node_modules" "$root/tests/test-results"
 }
 
 main() {
@@ -544,6 +568,7 @@ main() {
   trap on_exit EXIT
   case $verb in
     serve | web | native | bench | soak | fuzz | samples | corpus | tiny | clean) "$verb" "$@" ;;
+    npm) npm_package ;;
     test) run_tests "$@" ;;
     help | -h | --help) print_help ;;
     *)

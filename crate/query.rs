@@ -437,7 +437,7 @@ impl<'a> Pipeline<'a> {
             order.sort_by(|a, b| probabilities[*b].total_cmp(&probabilities[*a]).then(a.cmp(b)));
             let best = order.into_iter().take(top_k);
             let name = |id: usize| self.tokenizer.token(id as u32).unwrap_or_default();
-            best.map(|id| json!({"token": name(id), "score": probabilities[id]}))
+            best.map(|id| json!({"token": name(id), "id": id, "score": probabilities[id]}))
                 .collect::<Vec<_>>()
         });
         json!({"tokens": encoding.tokens, "predictions": predictions.collect::<Vec<_>>()})

@@ -240,7 +240,8 @@ async function openRoot() {
 }
 
 function noPlace() {
-  return Object.assign(new Error('This browser keeps no files for this page, as in a private window.\n  The run is not saved: download the model before you leave.'), { code: 'no-place' })
+  const place = globalThis.process?.versions?.node ? 'Node.js has no private file system for runs' : 'This browser keeps no files for this page, as in a private window'
+  return Object.assign(new Error(`${place}.\n  The run is not saved: download the model before you leave.`), { code: 'no-place' })
 }
 
 async function isHeld() {

@@ -42,6 +42,9 @@ async function describeWebgpu() {
   if (!self.isSecureContext) {
     return missing('the page was not opened over https or from localhost, and browsers offer WebGPU nowhere else.', 'Open it over https, or from localhost.')
   }
+  if (!self.navigator.gpu && self.process?.versions?.node) {
+    return missing('Node.js offers none.', 'Choose the CPU, or use a browser or the command-line program.')
+  }
   if (!self.navigator.gpu) {
     return missing('this browser offers none here.', 'Chrome and Edge from 113, Safari from 26 and Firefox from 141 have it on most machines.')
   }

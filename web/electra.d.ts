@@ -30,6 +30,10 @@ export interface LoadOptions {
   onProgress?: (progress: LoadProgress) => void
   /** Gives up loading; the promise rejects with the signal's reason. */
   signal?: AbortSignal
+  /** Where worker.js is, if not beside electra.js. It may be on another site that allows being read (CORS). */
+  workerUrl?: string | URL
+  /** Where electra_wasm_bg.wasm is, if not in wasm/ beside electra.js. */
+  wasmUrl?: string | URL
 }
 
 export interface Device {
@@ -490,7 +494,7 @@ export interface Detection {
 export interface Filling {
   tokens: string[]
   /** The candidates of each [MASK], the likeliest first. */
-  predictions: { token: string; score: number }[][]
+  predictions: { token: string; id: number; score: number }[][]
 }
 
 export class ElectraError extends Error {
@@ -529,10 +533,110 @@ export class Model {
 
 export const Electra: {
   load(source: ModelSource, options?: LoadOptions): Promise<Model>
-  devices(): Promise<Machine>
+  devices(options?: { workerUrl?: string | URL }): Promise<Machine>
   /** Null where no run is saved. Rejects where the saved run is damaged or of another version. */
   savedRun(): Promise<SavedRun | null>
   /** On the device the run was started on, unless another is named. */
   resume(options?: LoadOptions): Promise<Model>
   forgetRun(): Promise<void>
 }
+
+// ---- transformers.js's way to ask
+
+export type PipelineTask = 'text-classification' | 'token-classification' | 'question-answering' | 'fill-mask'
+
+export type PipelineProgress =
+  | { status: 'progress_total'; name: string; progress: number; loaded: number; total: number }
+  | { status: 'ready'; task: PipelineTask; model: string }
+
+export interface PipelineOptions extends Omit<LoadOptions, 'device' | 'onProgress'> {
+  /** 'wasm' is the CPU, 'gpu' is WebGPU. */
+  device?: DeviceWish | 'wasm' | 'gpu' | null
+  progress_callback?: (progress: PipelineProgress) => void
+}
+
+/** Of a regression, `score` is the value. */
+export interface LabelScore {
+  label: string
+  score: number
+}
+
+/** One word of a text; `start` and `end` are places in the string. */
+export interface TaggedWord {
+  entity: string
+  score: number
+  /** Counts the words from 1. */
+  index: number
+  word: string
+  start: number
+  end: number
+}
+
+export interface TaggedGroup {
+  entity_group: string
+  score: number
+  word: string
+  start: number
+  end: number
+}
+
+export interface Answer {
+  answer: string
+  score: number
+  start: number
+  end: number
+}
+
+export interface FilledMask {
+  sequence: string
+  score: number
+  /** Its id. */
+  token: number
+  token_str: string
+}
+
+interface Pipe<T extends PipelineTask> {
+  readonly task: T
+  /** The same model with all that transformers.js has not, `finetune` first of all. */
+  readonly model: Model
+  dispose(): Promise<void>
+}
+
+export interface TextClassificationPipeline extends Pipe<'text-classification'> {
+  (text: TextInput, options?: { top_k?: number | null }): Promise<LabelScore[]>
+  (texts: TextInput[], options?: { top_k?: 1 }): Promise<LabelScore[]>
+  /** Null: all labels. */
+  (texts: TextInput[], options: { top_k: number | null }): Promise<LabelScore[][]>
+}
+
+export type TextInput = string | { text: string; text_pair?: string }
+
+export interface TokenClassificationPipeline extends Pipe<'token-classification'> {
+  (text: string, options?: { ignore_labels?: string[]; aggregation_strategy?: 'none' }): Promise<TaggedWord[]>
+  (texts: string[], options?: { ignore_labels?: string[]; aggregation_strategy?: 'none' }): Promise<TaggedWord[][]>
+  (text: string, options: { ignore_labels?: string[]; aggregation_strategy: 'simple' }): Promise<TaggedGroup[]>
+  (texts: string[], options: { ignore_labels?: string[]; aggregation_strategy: 'simple' }): Promise<TaggedGroup[][]>
+}
+
+export interface QuestionAnsweringPipeline extends Pipe<'question-answering'> {
+  (question: string, context: string, options?: { top_k?: 1 }): Promise<Answer>
+  (question: string, context: string, options: { top_k: number }): Promise<Answer[]>
+  (questions: string[], contexts: string[], options?: { top_k?: 1 }): Promise<Answer[]>
+  (questions: string[], contexts: string[], options: { top_k: number }): Promise<Answer[][]>
+}
+
+/** Each text holds one [MASK]. */
+export interface FillMaskPipeline extends Pipe<'fill-mask'> {
+  (text: string, options?: { top_k?: number }): Promise<FilledMask[]>
+  (texts: string[], options?: { top_k?: number }): Promise<FilledMask[][]>
+}
+
+export interface Pipelines {
+  'text-classification': TextClassificationPipeline
+  'token-classification': TokenClassificationPipeline
+  'question-answering': QuestionAnsweringPipeline
+  'fill-mask': FillMaskPipeline
+}
+
+/** A model behind one function. `model`: as of `Electra.load`, or a `Model` that is there already. */
+export function pipeline<T extends PipelineTask>(task: T, model: ModelSource | Model, options?: PipelineOptions): Promise<Pipelines[T]>

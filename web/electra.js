@@ -7,20 +7,24 @@
 //   await model.predict(['What a day!'])
 
 import { forgetRun, savedRun } from './checkpoints.js'
-import { describeSource, fetchOrExplain } from './source.js'
+import { ask, isPipelineTask, PIPELINE_TASKS, tellProgress } from './pipeline.js'
+import { place } from './place.js'
+import { describeSource } from './source.js'
 
+// Written so that bundlers see both files and give them along.
 const WORKER = new URL('./worker.js', import.meta.url).href
+const WASM = new URL('./wasm/electra_wasm_bg.wasm', import.meta.url).href
 const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn', 'labelColumns', 'tagColumn']
 // The listeners of `finetune` and the events that they hear.
 const LISTENERS = {
   onPlan: 'plan', onStep: 'step', onEvaluating: 'evaluating', onEvaluation: 'evaluation', onCheckpoint: 'checkpoint', onUnsaved: 'unsaved',
 }
 
-// What relative addresses are relative to; a page's worker may use this library, too.
-const BASE = globalThis.document?.baseURI ?? globalThis.location.href
+// transformers.js's names of our devices.
+const DEVICES = { wasm: 'cpu', gpu: 'webgpu' }
 
-// The engine, compiled once and handed to every worker after the first.
-let compiled = null
+// The engines by their addresses, compiled once and handed to every worker after the first.
+const compiled = new Map()
 
 /** What went wrong, in words a person understands; `remedy` says what to do, where there is something. */
 export class ElectraError extends Error {
@@ -39,12 +43,13 @@ export const Electra = {
    * Loads a model and the engine.
    * @param source address of a folder ('models/electra-tiny/') or of a .zip, a File or Blob of a zip, the Files of a
    *   folder, or a Hugging Face repository ('google/electra-small-discriminator', 'owner/name@revision', { repo, revision })
-   * @param options `device`: 'auto' (default), 'webgpu' or 'cpu'; `onProgress({ stage, loaded, total, file })`;
-   *   `onFetch(addresses)` hears of every request of the engine; `signal`
+   * @param options `device`: 'auto' (default), 'webgpu' or 'cpu'; `onProgress({ stage, loaded, total, file })`; `signal`;
+   *   `onFetch(addresses)` hears of every request of the engine;
+   *   `workerUrl` and `wasmUrl`: where worker.js and the engine are, if not beside this file
    * @returns {Promise<Model>}
    */
-  async load(source, { device = 'auto', onProgress = () => {}, onFetch, signal } = {}) {
-    return load(describe(source), { device, onProgress, onFetch, signal })
+  async load(source, options = {}) {
+    return load(describe(source), options)
   },
 
   /**
@@ -53,9 +58,9 @@ export const Electra = {
    * @param options as of `load`
    * @returns {Promise<Model>}
    */
-  async resume({ device, onProgress = () => {}, onFetch, signal } = {}) {
+  async resume({ device, ...options } = {}) {
     const saved = await this.savedRun()
-    return load({ saved: true }, { device: device ?? saved?.wish ?? 'auto', onProgress, onFetch, signal })
+    return load({ saved: true }, { device: device ?? saved?.wish ?? 'auto', ...options })
   },
 
   /** The run that is saved in this browser, or null: title, step, steps, when, device. Throws where it cannot be continued. */
@@ -69,8 +74,8 @@ export const Electra = {
   },
 
   /** What this machine offers, and which device 'auto' takes and why. */
-  async devices() {
-    const engine = new Engine()
+  async devices({ workerUrl } = {}) {
+    const engine = new Engine({ workerUrl })
     try {
       return await engine.request('devices')
     } finally {
@@ -81,29 +86,47 @@ export const Electra = {
 
 function describe(source) {
   try {
-    return describeSource(source, BASE)
+    return describeSource(source, place.base())
   } catch (error) {
     throw fromMessage(error.message)
   }
 }
 
-async function load(source, { device, ...listening }) {
-  listening.signal?.throwIfAborted()
-  const first = await tryLoad(source, { device }, listening)
+async function load(source, { device = 'auto', ...options }) {
+  options.signal?.throwIfAborted()
+  const first = await tryLoad(source, { device }, options)
   if (first.model) return first.model
   // A GPU that failed may have left the engine in any state, so the CPU starts in a fresh worker.
   const reason = `WebGPU is here but failed its self-test (${first.error.message}). So the CPU does the work.`
-  const second = await tryLoad(source, { device: 'cpu', reason, wish: device }, listening)
+  const second = await tryLoad(source, { device: 'cpu', reason, wish: device }, options)
   return second.model
 }
 
 async function inOurWords(promise) {
-  return promise.catch(error => { throw fromMessage(error.message) })
+  return promise.catch(error => { throw error instanceof ElectraError ? error : fromMessage(error.message) })
+}
+
+/**
+ * A model behind one function, called and answering as transformers.js's pipelines do.
+ * @param task 'text-classification', 'token-classification', 'question-answering' or 'fill-mask'
+ * @param model what `Electra.load` takes, or a `Model`, which may also be fine-tuned for the task later on
+ * @param options `device`, `progress_callback`, and those of `Electra.load`
+ * @returns a function with `task`, `model` (the `Model`, to fine-tune it too) and `dispose()`
+ */
+export async function pipeline(task, model, { device, progress_callback: tell = () => {}, ...options } = {}) {
+  if (!isPipelineTask(task)) throw fromMessage(`pipeline: there is no task "${task}"\n  Choose one of ${PIPELINE_TASKS.join(', ')}.`)
+  const name = String(model?.repo ?? model?.name ?? model)
+  const onProgress = progress => tellProgress(progress, name, tell)
+  const loaded = model instanceof Model ? model : await Electra.load(model, { ...options, device: DEVICES[device] ?? device ?? 'auto', onProgress })
+  tell({ status: 'ready', task, model: name })
+  const pipe = (...inputs) => inOurWords(ask(task, loaded, inputs))
+  return Object.assign(pipe, { task, model: loaded, dispose: async () => loaded.dispose() })
 }
 
 /** A model, or the error after which the CPU should be tried; any other failure is thrown. */
-async function tryLoad(source, { device, reason, wish = device }, { onProgress, onFetch, signal }) {
-  const engine = new Engine(onFetch)
+async function tryLoad(source, { device, reason, wish = device }, { onProgress = () => {}, onFetch, signal, workerUrl, wasmUrl }) {
+  const engine = new Engine({ workerUrl, onFetch })
+  const wasm = absolute(wasmUrl, WASM)
   const abort = () => engine.close(signal.reason)
   signal?.addEventListener('abort', abort)
   let stage = 'download'
@@ -112,8 +135,8 @@ async function tryLoad(source, { device, reason, wish = device }, { onProgress, 
     onProgress(progress)
   }
   try {
-    const loaded = await engine.request('load', { source, device, wish, reason, engine: compiled }, { onEvent })
-    compiled = loaded.engine
+    const loaded = await engine.request('load', { source, device, wish, reason, wasm, engine: compiled.get(wasm) }, { onEvent })
+    compiled.set(wasm, loaded.engine)
     return { model: new Model(engine, loaded) }
   } catch (error) {
     engine.close(error)
@@ -257,19 +280,14 @@ class Engine {
 
   #onFetch
 
-  constructor(onFetch = () => {}) {
+  constructor({ workerUrl, onFetch = () => {} } = {}) {
     this.#onFetch = onFetch
-    // A worker started from a blob inherits the page's Content-Security-Policy; started from its address it would
-    // have none. It also lets a page of another site use this library.
-    const start = URL.createObjectURL(new Blob([`import ${JSON.stringify(WORKER)}`], { type: 'text/javascript' }))
-    this.#worker = new Worker(start, { type: 'module', name: 'electra' })
-    this.#worker.onmessage = ({ data }) => {
-      URL.revokeObjectURL(start)
-      this.#receive(data)
-    }
+    const address = absolute(workerUrl, WORKER)
+    this.#worker = place.startWorker(address)
+    this.#worker.onmessage = ({ data }) => this.#receive(data)
     this.#worker.onerror = event => {
       event.preventDefault()
-      this.close(fromMessage(`${WORKER}: the worker could not be started${event.message ? ` (${event.message})` : ''}\n  Check the connection and that the browser is not older than 2023.`))
+      this.close(fromMessage(`${address}: the worker could not be started${event.message ? ` (${event.message})` : ''}\n  ${place.startRemedy}`))
     }
   }
 
@@ -330,7 +348,7 @@ function checkInterval(every) {
 
 /** Any form of labelled data as { name, bytes }. */
 async function readTable(data, what) {
-  if (typeof data === 'string' || data instanceof URL) return readTableAt(new URL(data, BASE).href)
+  if (typeof data === 'string' || data instanceof URL) return readTableAt(new URL(data, place.base()).href)
   if (data instanceof Blob) return { name: data.name ?? `${what}.csv`, blob: data }
   if (data?.bytes || data?.blob) return { name: data.name ?? `${what}.csv`, bytes: data.bytes, blob: data.blob }
   if (Array.isArray(data) && data.every(row => row && typeof row === 'object')) {
@@ -341,10 +359,14 @@ async function readTable(data, what) {
 }
 
 async function readTableAt(url) {
-  const response = await fetchOrExplain(url).catch(error => { throw fromMessage(error.message) })
+  const response = await place.fetch(url).catch(error => { throw fromMessage(error.message) })
   if (!response.ok) throw fromMessage(`${url}: the server answered ${response.status}\n  Check the address.`)
   const name = decodeURIComponent(new URL(url).pathname.split('/').pop())
   return { name, bytes: new Uint8Array(await response.arrayBuffer()) }
+}
+
+function absolute(address, otherwise) {
+  return address === undefined ? otherwise : new URL(address, place.base()).href
 }
 
 function defined(options) {

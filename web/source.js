@@ -126,8 +126,8 @@ export async function fetchOrExplain(url) {
   try {
     return await fetch(url)
   } catch {
-    const own = new URL(url).origin === location.origin
-    const remedy = navigator.onLine === false
+    const own = new URL(url).origin === globalThis.location?.origin
+    const remedy = globalThis.navigator?.onLine === false
       ? 'This machine is offline; connect it and try again.'
       : own ? 'Check the connection and try again.' : 'Check the address and the connection; the other site must also allow being read from this page (CORS).'
     throw new Error(`${url}: could not be fetched\n  ${remedy}`)

@@ -4,7 +4,7 @@
 // build.sh writes a hash of the whole site here, so that every build has a cache of its own.
 const CACHE = 'electra-page-__BUILD__'
 const SHELL = [
-  './', 'style.css', 'favicon.svg', 'electra.js', 'checkpoints.js', 'source.js', 'device.js', 'worker.js', 'wasm/electra_wasm.js', 'samples/index.json',
+  './', 'style.css', 'favicon.svg', 'electra.js', 'pipeline.js', 'place.js', 'checkpoints.js', 'source.js', 'device.js', 'worker.js', 'wasm/electra_wasm.js', 'samples/index.json',
   ...[
     'main', 'about', 'address', 'chart', 'detect', 'dom', 'fill', 'finetune', 'format', 'history', 'inspection', 'marks', 'model', 'results', 'run',
     'samples', 'saved', 'sent', 'settings', 'take', 'tasks', 'tryit', 'waiting', 'words', 'results/parts', 'results/curves', 'results/classification', 'results/multi-label', 'results/regression',

@@ -5,8 +5,6 @@ import { finishRun, holdRun, readRun, writeRun } from './checkpoints.js'
 import { chooseDevice, describeMachine } from './device.js'
 import { countBytes, fetchOrExplain, readSource } from './source.js'
 
-const GLUE = new URL('./wasm/electra_wasm.js', import.meta.url).href
-const ENGINE = new URL('./wasm/electra_wasm_bg.wasm', import.meta.url).href
 const PROGRESS_INTERVAL = 50
 // 'auto' checkpoints: so often, and never more than a twentieth of the time.
 const CHECKPOINT_INTERVAL = 10_000
@@ -149,12 +147,12 @@ async function time(id, { data, options }) {
 
 // ---- load
 
-async function load(id, { source, device: wanted, wish, reason, engine }) {
+async function load(id, { source, device: wanted, wish, reason, wasm, engine }) {
   const saved = source.saved && await readRun()
   const chosen = await chooseDevice(wanted)
   const device = { kind: chosen.kind, name: chosen.name, software: chosen.software, reason: reason ?? chosen.reason, limits: chosen.limits, features: chosen.features, wish }
   const onBytes = tally(id, [!engine && /\.wasm$/, source.url || source.repo ? /\.(safetensors|zip)$/i : null].filter(Boolean))
-  const [{ Session, module }, files] = await Promise.all([loadEngine(engine, onBytes), saved ? filesOf(saved) : readSource(source, onBytes)])
+  const [{ Session, module }, files] = await Promise.all([loadEngine(wasm, engine, onBytes), saved ? filesOf(saved) : readSource(source, onBytes)])
   emit(id, { event: 'loading', stage: device.kind === 'webgpu' ? 'self-test' : 'start' })
   const made = await createSession(Session, device.kind)
   emit(id, { event: 'loading', stage: 'model' })
@@ -168,24 +166,24 @@ async function load(id, { source, device: wanted, wish, reason, engine }) {
   return { info: made.info(), device, engine: module, run: run && tellRun(run) }
 }
 
-async function loadEngine(engine, onBytes) {
-  const glue = await import(GLUE).catch(() => {
-    throw new Error(`${GLUE}: could not be fetched\n  Check the connection, and that the site was built with ./build.sh web.`)
+async function loadEngine(wasm, engine, onBytes) {
+  const glue = await import('./wasm/electra_wasm.js').catch(() => {
+    throw new Error(`${new URL('./wasm/electra_wasm.js', import.meta.url)}: could not be fetched\n  Check the connection, and that the site was built with ./build.sh web.`)
   })
-  const module = engine ?? await compileEngine(onBytes)
+  const module = engine ?? await compileEngine(wasm, onBytes)
   await glue.default({ module_or_path: module })
   return { Session: glue.Session, module }
 }
 
-async function compileEngine(onBytes) {
-  const response = await fetchOrExplain(ENGINE)
-  if (!response.ok) throw new Error(`${ENGINE}: the server answered ${response.status}\n  Build the site with ./build.sh web.`)
+async function compileEngine(url, onBytes) {
+  const response = await fetchOrExplain(url)
+  if (!response.ok) throw new Error(`${url}: the server answered ${response.status}\n  Build the site with ./build.sh web, or say where the engine is with wasmUrl.`)
   // Named here, because not every static server knows the type, and without it nothing is compiled while it arrives.
-  const wasm = new Response(countBytes(response, ENGINE, onBytes), { headers: { 'content-type': 'application/wasm' } })
+  const wasm = new Response(countBytes(response, url, onBytes), { headers: { 'content-type': 'application/wasm' } })
   try {
     return await WebAssembly.compileStreaming(wasm)
   } catch (error) {
-    throw new Error(`${ENGINE}: ${error.message}\n  Load the page again; if that does not help, this browser cannot run the engine.`)
+    throw new Error(`${url}: ${error.message}\n  Load the page again; if that does not help, this browser cannot run the engine.`)
   }
 }
 
@@ -414,13 +412,15 @@ function resume() {
   return true
 }
 
-// Lets requests in between two steps. A timer would do as well, but browsers slow timers down in hidden tabs.
+// Lets requests in between two steps. A timer would do as well, but browsers slow timers down in hidden tabs. Node.js, for
+// its part, empties one port's queue before it looks at another's.
 const { port1, port2 } = new MessageChannel()
 const waiting = []
 port1.onmessage = () => waiting.shift()()
 
 function macrotask() {
   return new Promise(resolve => {
+    if (globalThis.setImmediate) return setImmediate(resolve)
     waiting.push(resolve)
     port2.postMessage(null)
   })

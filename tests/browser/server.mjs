@@ -13,8 +13,8 @@ const TYPES = {
 }
 
 /** Serves `folder` under /electra/; `port` 0 takes any free one. Resolves with { address, close }. */
-export function startServer(folder, port = 0) {
-  const server = createServer((request, response) => answer(folder, request, response))
+export function startServer(folder, port = 0, headers = {}) {
+  const server = createServer((request, response) => answer(folder, headers, request, response))
   return new Promise(done => {
     server.listen(port, '127.0.0.1', () => done({
       address: `http://127.0.0.1:${server.address().port}${PREFIX}`,
@@ -26,10 +26,11 @@ export function startServer(folder, port = 0) {
   })
 }
 
-function answer(folder, request, response) {
+function answer(folder, headers, request, response) {
   const file = locate(folder, new URL(request.url, 'http://localhost').pathname)
   if (!file) return response.writeHead(404, { 'content-type': 'text/plain' }).end('not found')
   response.writeHead(200, {
+    ...headers,
     'content-type': TYPES[extname(file.path)] ?? 'application/octet-stream',
     'content-length': file.size,
     'last-modified': file.mtime.toUTCString(),
