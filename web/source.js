@@ -3,6 +3,8 @@
 
 const HUB = 'https://huggingface.co'
 const HUB_CACHE = 'electra-hub-1'
+// In the order that transformers looks: the first is enough.
+const WEIGHTS = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json']
 const REPOSITORY = /^[\w.-]+\/[\w.-]+(@[\w./-]+)?$/
 
 /**
@@ -63,9 +65,8 @@ async function readZip(url, onBytes) {
 async function readFolder(url, onBytes) {
   const folder = url.endsWith('/') ? url : `${url}/`
   const files = await readModelFiles(name => download(folder + name, onBytes))
-  for (const name of ['config.json', 'model.safetensors']) {
-    if (!files[name]) throw new Error(`${folder}${name}: not found (404)\n  Check the address: a model is a folder with config.json, model.safetensors and tokenizer.json or vocab.txt.`)
-  }
+  const missing = !files['config.json'] ? 'config.json' : hasWeights(files) ? null : 'model.safetensors'
+  if (missing) throw new Error(`${folder}${missing}: not found (404)\n  Check the address: a model is a folder with config.json, model.safetensors or pytorch_model.bin, and tokenizer.json or vocab.txt.`)
   return files
 }
 
@@ -74,17 +75,11 @@ async function readHub({ repo, revision }, onBytes) {
   const address = name => `${HUB}/${repo}/resolve/${encodeURIComponent(revision)}/${name}`
   const files = await readModelFiles(name => downloadCached(address(name), onBytes))
   if (!files['config.json']) throw new Error(`${repo}: Hugging Face has no such model, or no config.json at revision "${revision}"\n  Check the name; private and gated models cannot be read.`)
-  if (!files['model.safetensors']) throw new Error(await explainNoWeights(repo, revision, address))
+  if (!hasWeights(files)) throw new Error(`${repo}: there is no model.safetensors and no pytorch_model.bin at revision "${revision}"\n  Choose a model that has one.`)
   return files
 }
 
-async function explainNoWeights(repo, revision, address) {
-  const head = await fetch(address('pytorch_model.bin'), { method: 'HEAD' }).catch(() => null)
-  if (!head?.ok) return `${repo}: there is no model.safetensors at revision "${revision}"\n  Choose a model that has one.`
-  return `${repo}: the weights are there only as pytorch_model.bin, which a browser cannot read safely\n`
-    + '  Convert it once with "electra convert --from DIR --to DIR" and load the new folder, or give a revision that holds model.safetensors, such as'
-    + ` ${repo}@refs/pr/1 (the repository’s Community page lists them).`
-}
+const hasWeights = files => WEIGHTS.some(name => files[name])
 
 /** The files of a model; `read` gives null for a file that is not there. */
 async function readModelFiles(read) {
@@ -93,9 +88,29 @@ async function readModelFiles(read) {
     if (json) return [['tokenizer.json', json]]
     return Promise.all(['vocab.txt', 'special_tokens_map.json', 'added_tokens.json'].map(async name => [name, await read(name)]))
   }
-  const plain = ['config.json', 'tokenizer_config.json', 'model.safetensors']
-  const all = await Promise.all([...plain.map(async name => [[name, await read(name)]]), tokenizer()])
+  const plain = ['config.json', 'tokenizer_config.json']
+  const all = await Promise.all([...plain.map(async name => [[name, await read(name)]]), tokenizer(), readWeights(read)])
   return Object.fromEntries(all.flat().filter(([, bytes]) => bytes))
+}
+
+/** The first form of the weights that is there; of an index with the files that it names. */
+async function readWeights(read) {
+  for (const name of WEIGHTS) {
+    const bytes = await read(name)
+    if (!bytes) continue
+    const parts = name.endsWith('.index.json') ? partsOf(name, bytes) : []
+    return [[name, bytes], ...await Promise.all(parts.map(async part => [part, await read(part)]))]
+  }
+  return []
+}
+
+function partsOf(name, bytes) {
+  try {
+    return [...new Set(Object.values(JSON.parse(new TextDecoder().decode(bytes)).weight_map))]
+  } catch {
+    // The engine says what is wrong with it.
+    return []
+  }
 }
 
 /** Like `download`, kept in the browser's cache so that the second time needs no network. */

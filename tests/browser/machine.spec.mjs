@@ -1,8 +1,8 @@
 // Machines other than this one: without WebGPU, with a GPU that fails, with an engine that dies, without a network.
 
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DIST, expect, NO_WEBGPU, openPage, patchWorker, REAL_GPU, replaceEngine, ROWS, test } from './site.mjs'
+import { DIST, expect, NO_WEBGPU, openPage, patchWorker, REAL_GPU, replaceEngine, ROWS, test, VOCABULARY } from './site.mjs'
 import { startServer } from './server.mjs'
 
 const FAILED_SELF_TEST = `
@@ -84,21 +84,35 @@ test.describe('downloads that fail', () => {
 
   test('a model from the hub: loads, is cached, and says what is missing', async ({ blank }) => {
     const asked = []
-    const has = new Set(['config.json', 'tokenizer.json', 'tokenizer_config.json', 'model.safetensors'])
+    const tiny = join(DIST, 'models/electra-tiny')
+    const fixture = name => join(import.meta.dirname, '../fixtures/parity', name)
+    const weights = readFileSync(join(tiny, 'model.safetensors'))
+    const { __metadata__, ...tensors } = JSON.parse(weights.subarray(8, 8 + Number(weights.readBigUInt64LE())))
+    const part = 'model-00001-of-00001.safetensors'
+    const index = { weight_map: Object.fromEntries(Object.keys(tensors).map(tensor => [tensor, part])) }
+    // Each a folder, and what it has beside or instead of the folder's files; null: it is not there.
+    const repositories = {
+      'owner/tiny': [tiny, {}],
+      'owner/parts': [tiny, { 'model.safetensors': null, 'model.safetensors.index.json': JSON.stringify(index), [part]: weights }],
+      'owner/bare': [tiny, { 'model.safetensors': null }],
+      // As it is: the old form of torch.save, and no safetensors.
+      'google/electra-small-discriminator': [fixture('format_bin_2020'), { 'vocab.txt': VOCABULARY }],
+      'owner/bert': [fixture('format_bert_model'), { 'vocab.txt': VOCABULARY }],
+    }
     await blank.route('https://huggingface.co/**', route => {
-      const [, owner, , , , name] = new URL(route.request().url()).pathname.split('/')
+      const [, owner, repo, , , name] = new URL(route.request().url()).pathname.split('/')
       asked.push(name)
       const headers = { 'access-control-allow-origin': '*' }
-      if (owner === 'torch' && name === 'pytorch_model.bin') return route.fulfill({ status: 200, headers })
-      if (owner === 'nobody' || !has.has(name) || (owner === 'torch' && name === 'model.safetensors')) return route.fulfill({ status: 404, headers })
-      return route.fulfill({ status: 200, headers, body: readFileSync(join(DIST, 'models/electra-tiny', name)) })
+      const [folder, own] = repositories[`${owner}/${repo}`] ?? ['', {}]
+      const body = name in own ? own[name] : existsSync(join(folder, name)) ? readFileSync(join(folder, name)) : null
+      return route.fulfill(body === null ? { status: 404, headers } : { headers, body })
     })
     const load = source => blank.evaluate(async source => {
       const { Electra } = await import('./electra.js')
       let last = null
       try {
         const model = await Electra.load(source, { device: 'cpu', onProgress: progress => { last = progress.total ?? last } })
-        return { parameters: model.info.parameters, total: last }
+        return { parameters: model.info.parameters, architecture: model.info.architecture, notes: model.info.notes, total: last }
       } catch (error) {
         return { error: error.message, remedy: error.remedy }
       }
@@ -109,10 +123,13 @@ test.describe('downloads that fail', () => {
     expect(asked.length).toBe(4)
     expect((await load({ repo: 'owner/tiny' })).parameters).toBe(first.parameters)
     expect(asked.length, 'the second time it comes from the cache').toBe(4)
+    expect((await load('owner/parts')).parameters).toBe(first.parameters)
+    expect((await load('google/electra-small-discriminator')).architecture).toBe('ElectraForSequenceClassification')
+    const bert = await load('owner/bert')
+    expect(bert.architecture).toBe('ElectraModel')
+    expect(bert.notes.join()).toContain('left behind: pooler')
     expect((await load('nobody/nothing')).error).toContain('no such model')
-    const torch = await load('torch/only')
-    expect(torch.error).toContain('pytorch_model.bin')
-    expect(torch.remedy).toContain('electra convert')
+    expect((await load('owner/bare')).error).toContain('no model.safetensors and no pytorch_model.bin')
     await blank.unroute('https://huggingface.co/**')
     await blank.route('https://huggingface.co/**', route => route.abort())
     expect((await load('owner/other')).error).toContain('could not be fetched')

@@ -46,13 +46,15 @@ export async function patchWorker(page, code) {
   })
 }
 
-/** Serves a small random generator in a folder of the site: that of the parity tests, with a vocabulary of as many tokens. */
+/** A vocabulary of as many tokens as the networks of the parity tests have. */
+export const VOCABULARY = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'the', '.', ...Array.from({ length: 63 }, (_, index) => `word${index}`)].join('\n')
+
+/** Serves a small random generator in a folder of the site: that of the parity tests. */
 export async function serveGenerator(page, folder) {
   const files = join(import.meta.dirname, '../fixtures/parity/model_masked_lm_same_size')
-  const words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'the', '.', ...Array.from({ length: 63 }, (_, index) => `word${index}`)]
   await page.route(`${folder}*`, route => {
     const name = basename(new URL(route.request().url()).pathname)
-    if (name === 'vocab.txt') return route.fulfill({ body: words.join('\n') })
+    if (name === 'vocab.txt') return route.fulfill({ body: VOCABULARY })
     return existsSync(join(files, name)) ? route.fulfill({ path: join(files, name) }) : route.fulfill({ status: 404 })
   })
 }
