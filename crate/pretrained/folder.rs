@@ -135,7 +135,11 @@ fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
     };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(&e))?;
     let names = archive.file_names().filter_map(|name| name.ok().map(|name| name.into_owned()));
-    let home = home(names.collect());
+    let homes = homes(names.collect());
+    if homes.len() > 1 {
+        return Err(damaged(&"it holds config.json twice"));
+    }
+    let home = homes.first();
     let mut files = ModelFiles::new();
     for i in 0..archive.len() {
         let entry = archive.by_index(i).map_err(|e| damaged(&e))?;
@@ -143,7 +147,7 @@ fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
         let (folder, base) = split(&path);
         let base = base.to_string();
         // macOS adds shadows of every file under this name.
-        let elsewhere = home.as_deref().is_some_and(|home| home != folder);
+        let elsewhere = home.is_some_and(|home| home != folder);
         if elsewhere || !is_model_file(&base) || path.starts_with("__MACOSX") {
             continue;
         }
@@ -163,11 +167,15 @@ fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
 }
 
 /// The folder of the model among others, such as those of a sentence-transformer: the uppermost with
-/// a config.json.
-fn home(paths: Vec<String>) -> Option<String> {
+/// a config.json; more than one where the zip holds several models.
+fn homes(paths: Vec<String>) -> Vec<String> {
+    let depth = |folder: &str| folder.matches('/').count();
     let configs = paths.iter().map(|path| split(path)).filter(|(_, base)| *base == "config.json");
-    let folders = configs.map(|(folder, _)| folder).filter(|f| !f.starts_with("__MACOSX"));
-    folders.min_by_key(|folder| folder.matches('/').count()).map(String::from)
+    let folders: Vec<&str> =
+        configs.map(|(folder, _)| folder).filter(|f| !f.starts_with("__MACOSX")).collect();
+    let uppermost = folders.iter().map(|folder| depth(folder)).min();
+    let folders = folders.into_iter().filter(|folder| Some(depth(folder)) == uppermost);
+    folders.map(String::from).collect()
 }
 
 /// A path's folder, with its slash, and the name in it.
