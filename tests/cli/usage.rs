@@ -95,6 +95,19 @@ fn a_device_that_is_not_built_in_says_how_to_build_it() {
     work.fails(predict, &["--device", "cuda", "./build.sh native"]);
 }
 
+/// What a step costs a GPU before it has computed anything; the same whatever its rows and lengths are.
+#[test]
+#[ignore = "needs a GPU, or lavapipe"]
+fn steps_of_small_take_few_launches() {
+    let work = Workplace::new();
+    for (mode, most) in [("infer", 100), ("finetune", 300), ("pretrain", 700)] {
+        let options = "--preset small --batch-size 1 --seq 16 --steps 1 --device wgpu";
+        let line = &work.ok(&format!("bench {options} --mode {mode}"))[0];
+        let launches = line["launches"].as_u64().expect("a number");
+        assert!((50..=most).contains(&launches), "{mode}: {launches}");
+    }
+}
+
 #[test]
 fn bench_prints_one_line() {
     let work = Workplace::new();

@@ -1,0 +1,11 @@
+// The engine is what every visitor waits for: it grows by decision, not by accident.
+
+import assert from 'node:assert/strict'
+import { statSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+
+test('the engine is no larger than it was decided', () => {
+  const { size } = statSync(join(import.meta.dirname, '../../dist/wasm/electra_wasm_bg.wasm'))
+  assert.ok(size < 19.5e6, `${size} bytes; see docs/benchmarks.md, "Download"`)
+})
