@@ -78,9 +78,11 @@ end_section() {
 }
 
 runtime_dir=
+head_start=
 
 on_exit() {
   local status=$?
+  [ -z "$head_start" ] || kill -- "-$head_start" 2>/dev/null || true
   [ -z "$runtime_dir" ] || rm -rf "$runtime_dir"
   [ "$status" -ne 0 ] && [ -n "$section_title" ] || return 0
   say "" "build.sh: \"$section_title\" failed after $((SECONDS - section_start)) s"
@@ -284,12 +286,31 @@ stamp_service_worker() {
   mv "$worker.stamped" "$worker"
 }
 
+compile_wasm() { (cd "$root" && cargo_wasm build --locked --profile web --lib --no-default-features); }
+
 build_wasm() {
   need_rust
   mkdir -p "$cache"
   choose_wasm_toolchain
-  (cd "$root" && cargo_wasm build --locked --profile web --lib --no-default-features)
+  compile_wasm
   need_wasm_bindgen
+}
+
+# The engine beside the Rust tests: each of the two builds ends on one core. What fails here fails again, and
+# is shown, where the engine is asked for.
+start_wasm() {
+  need_rust
+  choose_wasm_toolchain
+  mkdir -p "$cache"
+  set -m # in a process group of its own, to be ended as one
+  compile_wasm >/dev/null 2>&1 &
+  set +m
+  head_start=$!
+}
+
+end_wasm() {
+  wait "$head_start" || true
+  head_start=
 }
 
 # The new site replaces the old one in one go: a server that is running never shows half of it.
@@ -437,7 +458,9 @@ run_tests() {
     browser) test_browser ;;
     all)
       test_corpus
+      start_wasm
       test_rust
+      end_wasm
       test_browser
       ;;
     *) die "there are no \"$1\" tests" "use: ./build.sh test, or with corpus, rust or browser" ;;
