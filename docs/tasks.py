@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""What fine-tuning makes of the bundled model on every bundled task, beside the same network untrained and plain baselines (docs/results.md).
+"""What fine-tuning makes of the bundled models on every bundled task, beside a network untrained and plain baselines (docs/results.md).
 
-    python3 docs/tasks.py --electra PATH --work FOLDER [--sets ID ..] [--rows 1000|few|all ..] [--models M ..] [--seeds N] [--threads N] [--table]
+    python3 docs/tasks.py --electra PATH --work FOLDER [--minilm FOLDER] [--sets ID ..] [--rows 1000|few|all ..] [--models M ..] [--seeds N] [--threads N] [--table]
 
 Each seed splits each set of public/samples once: 15 %, but at most 400 rows, held out; of the others at most 1 000 to learn
 from (--rows 1000, the default), some hundred (few: the same options, but ten epochs) or all. Everything that is compared on a
 seed sees the same two files. Every result is a line of FOLDER/results.jsonl and is not made again, so the script can be
 stopped and started. --table only prints what is there.
 
-  pretrained  electra finetune from public/models/electra-tiny
-  untrained   the same from a network of the same shape whose weights are drawn, another draw for each seed
+  mini        electra finetune from public/models/electra-mini, at a rate of 1e-4
+  MiniLM      the same from what electra-mini began as, where --minilm names it (docs/mini_body.py makes it)
+  tiny        from public/models/electra-tiny
+  untrained   from a network of tiny's shape whose weights are drawn, another draw for each seed
   TF-IDF      words and pairs of words; logistic regression (one a label where there are several, classes weighted), ridge
               regression for numbers, its strength chosen on the training rows
   simple      what needs no learning from text, or nearly: see SIMPLE below
@@ -48,7 +50,8 @@ SETS = {
     "pair": {"options": "--epochs 3 --batch-size 8 --max-seq-length 96 --learning-rate 6e-4", "few": 400},
 }
 HELD_OUT = 400  # rows at most
-MODELS = ["pretrained", "untrained", "TF-IDF", "simple"]
+MODELS = ["mini", "MiniLM", "tiny", "untrained", "TF-IDF", "simple"]
+RATE = {"mini": "1e-4", "MiniLM": "1e-4"}  # in the place of the set's, which is for small networks
 METRIC = {"classification": "accuracy", "regression": "pearson", "multi-label": "micro_f1", "tagging": "accuracy", "question-answering": "f1"}
 SIMPLE = {
     "classification": "always the most frequent label",
@@ -284,7 +287,9 @@ class Bench:
         """One result, made where it is not there yet. `rows`: "1000", "few" or "all"."""
         settings = SETS[name]
         options = few_options(settings) if rows == "few" else settings["options"]
-        options = options if model in ("pretrained", "untrained") else ""
+        if model in RATE:
+            options = re.sub(r"(--learning-rate) \S+", rf"\1 {RATE[model]}", options)
+        options = "" if model in ("TF-IDF", "simple") else options
         row = {"set": name, "rows": rows, "model": model, "options": options, "seed": seed}
         if self.key(row) in self.results:
             return
@@ -313,7 +318,7 @@ class Bench:
         for part, file in zip((train, held_out), files):
             if not file.exists():
                 data.write(part, file)
-        start = ROOT / "public/models/electra-tiny" if model == "pretrained" else self.untrained(seed)
+        start = self.begin(model, seed)
         lines = self.electra(
             "finetune", "--model", start, "--task", data.task, "--train", files[0], "--eval", files[1], "--output", folder / model,
             "--overwrite", "--seed", seed, "--eval-every", 100000, "--device", "cpu", *data.columns(), *options.split(),
@@ -330,6 +335,11 @@ class Bench:
         if run.returncode:
             raise SystemExit(f"{' '.join(map(str, arguments))}\n{run.stderr}")
         return [json.loads(line) for line in run.stdout.splitlines()]
+
+    def begin(self, model, seed):
+        if model == "untrained":
+            return self.untrained(seed)
+        return self.options.minilm if model == "MiniLM" else ROOT / f"public/models/electra-{model}"
 
     def untrained(self, seed):
         """The tiny preset as drawn: one step at a rate of nothing."""
@@ -365,6 +375,8 @@ def jobs(options):
         for seed in range(options.seeds):
             for name in options.sets:
                 for model in options.models:
+                    if model == "MiniLM" and not options.minilm:
+                        continue
                     if model != "TF-IDF" or Data(name).suffix == ".tsv":
                         yield name, rows, model, seed
 
@@ -372,15 +384,15 @@ def jobs(options):
 def table(bench, rows):
     """One row a set: median, lowest and highest of the seeds, the same ones for everything."""
     heading = {"1000": "up to 1 000 rows", "few": "few rows", "all": "all rows"}[rows]
-    print(f"\n| {heading} | metric | seeds | pre-trained | untrained | TF-IDF | simple |\n|---|---|---:|---|---|---|---|")
+    print(f"\n| {heading} | metric | seeds | {' | '.join(MODELS)} |\n|---|---|---:|{'---|' * len(MODELS)}")
     for name in SETS:
         data = Data(name)
         found = defaultdict(dict)
         for row in bench.results.values():
             if row["set"] == name and row["rows"] == rows:
                 found[row["model"]][row["seed"]] = row[data.metric]
-        # The same seeds for everything: those of which both networks have been trained.
-        seeds = found["pretrained"].keys() & found["untrained"].keys()
+        # The same seeds for everything: those of which mini has been trained.
+        seeds = found["mini"].keys()
         cells = [cell([score for seed, score in found[model].items() if seed in seeds]) for model in MODELS]
         if seeds:
             print("| " + " | ".join([name, data.metric, str(len(seeds)), *cells]) + " |")
@@ -394,6 +406,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--electra", default="electra")
     parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--minilm", type=Path)
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS))
     parser.add_argument("--rows", nargs="+", choices=["1000", "few", "all"], default=["1000"])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)

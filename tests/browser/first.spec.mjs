@@ -248,15 +248,51 @@ test('nothing is sent, and the page counts along', async ({ page, site }) => {
   await expect(page.locator('#model-reason')).not.toBeEmpty()
 })
 
-test('the examples under Detect are those the model finds, and how often it does is said', async ({ page, site }) => {
-  const { found, examples } = JSON.parse(readFileSync(join(DIST, 'models/electra-tiny/examples.json'), 'utf8'))
-  await openPage(page, site, '#detect')
-  await expect(page.locator('#how-often-line')).toContainText(`${Math.round(100 * found.first / found.of)}%`)
-  expect(examples.length).toBeGreaterThan(3)
-  for (const { text, word } of examples) {
-    await page.click(`.example:has-text(${JSON.stringify(text)})`)
-    await expect(page.locator('#sentence')).toHaveValue(text)
-    await expect(page.locator('.suspect .piece')).toHaveText(word)
-    await expect(page.locator('#verdict')).toContainText(`“${word}”`)
-  }
+for (const { name, savesData } of [{ name: 'tiny', savesData: true }, { name: 'mini', savesData: false }]) {
+  test.describe(`the bundled ${name}`, () => {
+    test.use({ savesData })
+
+    test('has examples under Detect that it finds, and how often it does is said', async ({ page, site }) => {
+      const { found, examples } = JSON.parse(readFileSync(join(DIST, `models/electra-${name}/examples.json`), 'utf8'))
+      await openPage(page, site, '#detect')
+      await expect(page.locator('#model-line')).toHaveText(`ELECTRA-${name[0].toUpperCase()}${name.slice(1)} · CPU`, { timeout: 120_000 })
+      await expect(page.locator('#how-often-line')).toContainText(`${Math.round(100 * found.first / found.of)}%`)
+      expect(examples.length).toBeGreaterThan(3)
+      for (const { text, word } of examples) {
+        await page.click(`.example:has-text(${JSON.stringify(text)})`)
+        await expect(page.locator('#sentence')).toHaveValue(text)
+        await expect(page.locator('.suspect .piece')).toHaveText(word)
+        await expect(page.locator('#verdict')).toContainText(`“${word}”`)
+      }
+    })
+  })
+}
+
+test.describe('for a visitor who does not save data', () => {
+  test.use({ savesData: false })
+
+  test('on a CPU the better model comes for Detect; what was begun with the small one goes on', async ({ page, site }) => {
+    let release
+    const held = new Promise(resolve => { release = resolve })
+    const asked = page.waitForRequest('**/electra-mini/model.safetensors')
+    await page.context().route('**/electra-mini/model.safetensors', route => held.then(() => route.continue()))
+    await openPage(page, site)
+    await paste(page, CSV)
+    await expect(page.locator('#train')).toBeEnabled()
+    await fillSettings(page, QUICK)
+    await page.click('#train')
+    await expect(page.locator('#run-state')).toHaveText('Finished', { timeout: 120_000 })
+    await page.click('#tab-detect')
+    await asked
+    release()
+    await expect(page.locator('#model-line')).toContainText('a better one')
+    await expect(page.locator('#model-line')).toHaveText('ELECTRA-Tiny · CPU', { timeout: 120_000 })
+    await page.click('#tab-finetune')
+    await expect(page.locator('#run-state')).toHaveText('Finished')
+    await page.click('#again')
+    await page.click('#take-better')
+    await page.click('#ask-yes')
+    await expect(page.locator('#model-line')).toHaveText('ELECTRA-Mini · CPU', { timeout: 120_000 })
+    await expect(page.locator('#better')).toBeHidden()
+  })
 })

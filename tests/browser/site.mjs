@@ -15,12 +15,15 @@ export const SHOTS = join(import.meta.dirname, '../test-results/screenshots')
 export const test = base.extend({
   // A pattern for console errors that a test provokes on purpose.
   tolerated: [null, { option: true }],
+  // Most tests are about no model in particular: for a visitor who saves data the page stays with the smallest.
+  savesData: [true, { option: true }],
   site: [async ({}, use) => {
     const server = await startServer(DIST)
     await use(server.address)
     await server.close()
   }, { scope: 'worker' }],
-  page: async ({ page, tolerated }, use) => {
+  page: async ({ page, tolerated, savesData }, use) => {
+    if (savesData) await page.context().addInitScript(() => Object.defineProperty(NetworkInformation.prototype, 'saveData', { get: () => true }))
     const errors = []
     page.on('console', message => message.type() === 'error' && errors.push(message.text()))
     page.on('pageerror', error => errors.push(String(error)))

@@ -17,8 +17,10 @@ const EXAMPLES = [
 
 export function mountDetect(app) {
   const sentence = at('sentence')
+  let shown = '' // an example that nobody has asked for
   const read = () => detect(app, sentence.value.trim())
   const take = (text, truth = '') => {
+    shown = ''
     sentence.value = text
     say('truth', truth)
     read()
@@ -38,8 +40,11 @@ export function mountDetect(app) {
       const examples = known?.examples ?? EXAMPLES
       at('examples').replaceChildren(...examples.map(({ text, right }) => exampleButton(text, () => take(text, right && `It should read: ${right}`))), ...[await draw].filter(Boolean))
       showHowOften(known)
-      if (!sentence.value && examples.length) take(examples[0].text, examples[0].right && `It should read: ${examples[0].right}`)
-      else if (!info.can_fill) read()
+      const [first] = examples
+      if (first && (!sentence.value || sentence.value === shown)) {
+        take(first.text, first.right && `It should read: ${first.right}`)
+        shown = first.text
+      } else if (!info.can_fill) read()
     },
     gone() {
       show('detect-notice', false)
@@ -48,7 +53,7 @@ export function mountDetect(app) {
   }
 }
 
-/** What is known of a bundled model: sentences whose wrong word it finds, and how often it does; examples.py has asked it. */
+/** What is known of a bundled model: sentences whose wrong word it finds, and how often it does; docs/error_pairs.py has asked it. */
 async function knownOf(folder) {
   if (!folder) return null
   const response = await fetch(`${folder}examples.json`).catch(() => null)

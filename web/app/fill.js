@@ -32,7 +32,7 @@ export function mountFill(app) {
     read()
   })
   at('to-generator').addEventListener('click', () => app.switchTo('generator'))
-  at('to-discriminator').addEventListener('click', () => app.switchTo('bundled'))
+  at('to-discriminator').addEventListener('click', () => app.switchTo('mini'))
   return {
     ready({ info }) {
       show('filling', info.can_fill)

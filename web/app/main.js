@@ -65,6 +65,7 @@ function mountTabs(addressOf) {
     }
     history.replaceState(null, '', addressOf(tab.getAttribute('aria-controls')))
     waiting.look()
+    app.opened?.()
   }
   app.openTab = name => {
     const tab = tabs.find(tab => tab.getAttribute('aria-controls') === name)

@@ -1,5 +1,5 @@
-// The model and the device: loads the bundled model on arrival, another one from the dialog, and says how it goes.
-// A model is there until the next one is ready: one that cannot be loaded takes nothing away.
+// The model and the device: loads the smallest bundled model on arrival, then the better one behind it, or another one
+// from the dialog, and says how it goes. A model is there until the next one is ready: one that cannot be loaded takes nothing away.
 
 import { Electra } from '../electra.js'
 import { ask, at, complain, make, say, show } from './dom.js'
@@ -9,12 +9,16 @@ import { inWords } from './words.js'
 
 /** What the dialog offers; `size` is what is fetched. */
 const MODELS = {
-  bundled: {
-    source: 'models/electra-tiny/', name: 'ELECTRA-Tiny', title: 'ELECTRA-Tiny', size: 'comes with the page',
+  mini: {
+    source: 'models/electra-mini/', name: 'ELECTRA-Mini', title: 'ELECTRA-Mini', size: '31 MB, comes with the page',
+    about: 'Knows what words mean: learns from few rows, and sees what is odd in a sentence.',
+  },
+  tiny: {
+    source: 'models/electra-tiny/', name: 'ELECTRA-Tiny', title: 'ELECTRA-Tiny', size: '3 MB, comes with the page',
     about: 'Small and quick: learns simple tasks in a minute, on any machine.',
   },
   generator: {
-    source: 'models/electra-tiny-generator/', name: 'ELECTRA-Tiny generator', title: 'Its generator', size: 'comes with the page',
+    source: 'models/electra-tiny-generator/', name: 'ELECTRA-Tiny generator', title: 'Tiny’s generator', size: '3 MB, comes with the page',
     about: 'Fills gaps in a sentence.',
   },
   small: {
@@ -42,7 +46,7 @@ const SERVICE_WORKER_PATIENCE = 3000
 
 /** @param on `ready(model)` and `gone()`, called as models come and go */
 export function mountModel(app, on) {
-  const state = { model: null, loading: null, wish: { ...MODELS.bundled, device: 'auto' }, loaded: null }
+  const state = { model: null, loading: null, wish: { ...MODELS.tiny, device: 'auto' }, loaded: null }
   const load = wish => loadModel(app, state, wish, on)
   mountDialog(app, state, load)
   at('problem-again').addEventListener('click', () => load(state.wish))
@@ -61,7 +65,44 @@ export function mountModel(app, on) {
     drop(state, on)
     showProblem(app, error, state.wish)
   }
-  keepForOffline().then(() => load(state.wish))
+  at('take-better').addEventListener('click', () => app.switchTo('mini'))
+  const better = () => isBetterDue(state) && loadBetter(app, state, on)
+  app.opened = better
+  keepForOffline().then(() => load(state.wish)).then(better)
+}
+
+/**
+ * The smallest model is there at once. The better one, ten times as large, follows by itself where it is quick enough: on a
+ * GPU, and on a CPU to tell words. Who saves data, or trains on a CPU, asks for it.
+ */
+function isBetterDue({ model, loaded, loading }) {
+  if (!model || loading || loaded.source !== MODELS.tiny.source || navigator.connection?.saveData) return false
+  return model.info.device.kind === 'webgpu' || !at('detect').hidden
+}
+
+async function loadBetter(app, state, on) {
+  const { model: before, loaded } = state
+  if (state.better === before) return
+  state.better = before
+  const wish = { ...MODELS.mini, device: loaded.device }
+  const isStill = () => state.model === before && !state.loading
+  const onProgress = progress => isStill() && progress.total && showModel(loaded, before.info, `, a better one at ${Math.floor(100 * progress.loaded / progress.total)}%`)
+  const better = await Electra.load(wish.source, { device: wish.device, onFetch: countFetched, onProgress }).catch(() => null)
+  if (better && isStill() && !app.isTraining() && !app.isUnsaved()) return take(app, state, wish, better, on)
+  // What was begun goes on with what it was begun with; without a network the small one does its work.
+  better?.dispose()
+  if (isStill()) showModel(loaded, before.info)
+}
+
+function take(app, state, wish, model, on) {
+  drop(state, on)
+  Object.assign(state, { model, wish, loaded: wish })
+  app.modelName = wish.name
+  app.modelFolder = typeof wish.source === 'string' ? wish.source : null
+  show('better', wish.source === MODELS.tiny.source)
+  showModel(wish, model.info)
+  app.announce(`Model ready: ${wish.name}, on ${model.info.device.name}.`, { urgent: true })
+  on.ready(model)
 }
 
 /** What a run has learnt is not thrown away without a question. */
@@ -85,13 +126,7 @@ async function loadModel(app, state, wish, on) {
       onProgress: progress => state.loading === loading && showProgress(STAGES[progress.stage] ?? downloadLine(progress), progress),
     }
     const model = await (wish.saved ? Electra.resume(options) : Electra.load(wish.source, options))
-    drop(state, on)
-    Object.assign(state, { model, loaded: wish })
-    app.modelName = wish.name
-    app.modelFolder = typeof wish.source === 'string' ? wish.source : null
-    showModel(wish, model.info)
-    app.announce(`Model ready: ${wish.name}, on ${model.info.device.name}.`, { urgent: true })
-    on.ready(model)
+    take(app, state, wish, model, on)
   } catch (error) {
     if (state.loading !== loading) return
     // A saved run that cannot be loaded can still be discarded, and a model can be loaded without it.
@@ -101,7 +136,7 @@ async function loadModel(app, state, wish, on) {
     if (state.model) {
       state.wish = state.loaded
       showModel(state.loaded, state.model.info)
-    } else if (wish.saved) state.wish = { ...MODELS.bundled, device: 'auto' }
+    } else if (wish.saved) state.wish = { ...MODELS.tiny, device: 'auto' }
     if (!loading.signal.aborted || !state.model) showProblem(app, shown, wish, state)
   } finally {
     if (state.loading === loading) {
@@ -131,8 +166,8 @@ function showProgress(line, { loaded, total } = {}) {
   setChip('loading', total ? `Loading ${Math.floor(100 * loaded / total)}%` : 'Loading…')
 }
 
-function showModel(wish, { device }) {
-  setChip(device.kind, `${wish.name} · ${device.kind === 'webgpu' ? 'GPU' : 'CPU'}`, device.reason)
+function showModel(wish, { device }, more = '') {
+  setChip(device.kind, `${wish.name} · ${device.kind === 'webgpu' ? 'GPU' : 'CPU'}${more}`, device.reason)
 }
 
 /** @param state of the model that is still there, if one is */
@@ -183,7 +218,7 @@ function mountDialog(app, state, load) {
 }
 
 function modelCard(kind, { title, about, size }) {
-  const radio = make('input', { type: 'radio', name: 'source', id: `source-${kind}`, value: kind, checked: kind === 'bundled' })
+  const radio = make('input', { type: 'radio', name: 'source', id: `source-${kind}`, value: kind, checked: kind === 'mini' })
   return make('label', { className: 'card' }, radio, make('strong', {}, title), make('span', {}, about), size ? make('small', { id: `size-${kind}` }, size) : null)
 }
 
