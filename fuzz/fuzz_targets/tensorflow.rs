@@ -8,7 +8,8 @@ use electra::pretrained::read_checkpoint;
 
 fn folder() -> PathBuf {
     let folder = tempfile::tempdir().expect("a writable temporary folder").keep();
-    std::fs::write(folder.join("model.data-00000-of-00001"), vec![0; 1 << 20]).expect("room for it");
+    std::fs::write(folder.join("model.data-00000-of-00001"), vec![0; 1 << 20])
+        .expect("room for it");
     folder
 }
 
