@@ -17,17 +17,23 @@ pub struct ElectraConfig {
     pub vocab_size: usize,
     /// Width of the embedding tables; a projection follows where it differs from `hidden_size`.
     pub embedding_size: usize,
+    /// Width of the layers, all attention heads together.
     pub hidden_size: usize,
     pub num_hidden_layers: usize,
+    /// Of a layer; each is `hidden_size / num_attention_heads` wide.
     pub num_attention_heads: usize,
     /// Width between the two matrices of a feed-forward block.
     pub intermediate_size: usize,
     pub hidden_act: Activation,
+    /// The share that is dropped of the embeddings and of the output of each half of a layer.
     pub hidden_dropout_prob: f64,
+    /// The share of attention weights that is dropped.
     pub attention_probs_dropout_prob: f64,
-    /// Dropout of a classification head; `hidden_dropout_prob` where absent.
+    /// Dropout of a classification or tagging head; `hidden_dropout_prob` where absent.
     pub classifier_dropout: Option<f64>,
+    /// The most tokens that a text may have.
     pub max_position_embeddings: usize,
+    /// Segments of a text that the network tells apart: 2, for pairs.
     pub type_vocab_size: usize,
     /// Standard deviation of freshly drawn weights.
     pub initializer_range: f64,
@@ -49,7 +55,7 @@ pub struct ElectraConfig {
     /// Ours: the scores that a regression's 0 and 1 stand for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub score_range: Option<(f64, f64)>,
-    /// Ours: above it, the score of "no answer" means that there is none.
+    /// Ours: a question has no answer where the score of "no answer" is above this.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_answer_threshold: Option<f64>,
     /// Ours: the weights are as drawn, never trained.
@@ -79,6 +85,7 @@ pub enum Activation {
     Tanh,
 }
 
+/// Learned tables of absolute positions alone: a config that asks for relative ones is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PositionEmbedding {
@@ -108,7 +115,7 @@ pub enum QaHead {
     Original,
 }
 
-/// What else the logits of a discriminator can be.
+/// What the logits of a discriminator are, where they do not say "replaced".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DiscriminatorObjective {
@@ -164,8 +171,11 @@ impl Default for ElectraConfig {
 }
 
 impl ElectraConfig {
-    /// Reads and checks a `config.json`. That of a BERT is read as its body's, which is an ELECTRA
+    /// Reads and checks a `config.json`. A BERT's is read as that of its body, which is an ELECTRA
     /// without a head: tables as wide as the layers, and no projection between.
+    ///
+    /// # Errors
+    /// It is no such file, or a field is out of range.
     pub fn from_json(bytes: &[u8]) -> Result<Self> {
         let wrong = |e: serde_json::Error| {
             Error::new("config.json", e).fix("It must be the config.json of an ELECTRA or BERT.")
@@ -178,13 +188,14 @@ impl ElectraConfig {
         Ok(config)
     }
 
+    /// The file, its own fields in the order above and the unknown ones behind them.
     pub fn to_json(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec_pretty(self).expect("a config is plain data");
         text.push(b'\n');
         text
     }
 
-    /// The class labels in the order of the logits, if the file names any and all of them.
+    /// The class labels in the order of the logits; None where the file names none, or not all.
     pub fn labels(&self) -> Option<Vec<String>> {
         let map = self.id2label.as_ref()?;
         let name = |i: usize| map.get(&i.to_string()).and_then(Value::as_str).map(String::from);
@@ -199,10 +210,11 @@ impl ElectraConfig {
         self.problem_type = Some("single_label_classification".into());
     }
 
-    /// Multiplications and additions of the encoder's matrix products in one forward pass over
-    /// that many tokens, in texts of `seq`.
+    /// FLOP, multiplications and additions, of the encoder's matrix products in one forward pass
+    /// over that many tokens, in texts of `seq` tokens each.
     pub fn flop(&self, tokens: f64, seq: usize) -> f64 {
         let (hidden, inner) = (self.hidden_size as f64, self.intermediate_size as f64);
+        // Queries, keys, values and output; feed-forward; scores, and the values they weigh.
         let layer =
             2.0 * (4.0 * hidden * hidden + 2.0 * hidden * inner) + 4.0 * seq as f64 * hidden;
         let project = if self.embedding_size == self.hidden_size {

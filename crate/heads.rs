@@ -40,7 +40,7 @@ const ORIGINALS: [(Architecture, &str); 2] = [
 ];
 
 impl Architecture {
-    /// Reads `architectures` of a config; none counts as a discriminator.
+    /// Reads `architectures` of a config; one that names no class counts as a discriminator's.
     ///
     /// # Errors
     /// The class is not one of ELECTRA's.
@@ -70,9 +70,10 @@ impl Architecture {
     }
 }
 
-/// An encoder with one head, or none: any of the six Hugging Face classes.
+/// A body (embeddings and encoder) with one head, or none: any of the six Hugging Face classes.
 #[derive(Module, Debug)]
 pub struct Electra {
+    /// The body, as transformers calls it.
     pub electra: ElectraModel,
     pub head: Head,
 }
@@ -128,9 +129,9 @@ impl Electra {
         }
     }
 
-    /// The logits that the loss is computed from: [`Electra::flat_logits`] with dropout, but where an
-    /// end depends on its start they are those of the right start. There, a token has three: start,
-    /// end, and at `[CLS]` the answerability.
+    /// The logits that the loss is computed from: [`Electra::flat_logits`] with dropout. Only
+    /// [`JointSpanHead`] differs: its ends depend on a start, and are given the right one (teacher
+    /// forcing). There, a token has three logits: start, end, and at `[CLS]` the answerability.
     ///
     /// # Shapes
     /// - targets: `[batch, width]`; those of answers have three columns a token, the first the start
@@ -150,8 +151,8 @@ impl Electra {
         Tensor::stack::<3>(vec![start, end, answerability], 2).flatten(1, 2)
     }
 
-    /// Does the head say the same number of things of every token? If not, it speaks of the text as
-    /// a whole.
+    /// Does the head give every token the same number of logits? If not, its logits are of the text
+    /// as a whole.
     pub fn is_per_token(&self) -> bool {
         use Head::{Classifier, JointSpan, OriginalClassifier};
         !matches!(self.head, Classifier(_) | OriginalClassifier(_) | JointSpan(_))
@@ -235,7 +236,8 @@ impl Head {
     }
 }
 
-/// `ElectraDiscriminatorPredictions`
+/// Replaced-token detection: dense, activation, and one logit a token, above 0 where the token
+/// looks replaced. transformers' `ElectraDiscriminatorPredictions`.
 #[derive(Module, Debug)]
 pub struct DiscriminatorHead {
     pub dense: Linear,
@@ -261,7 +263,9 @@ impl DiscriminatorHead {
     }
 }
 
-/// `ElectraGeneratorPredictions` and the softmax tied to the word embeddings.
+/// The masked language model: dense, GELU, LayerNorm, and the logits of all words as products with
+/// their embeddings, which are the body's own (tied weights). transformers'
+/// `ElectraGeneratorPredictions` and `generator_lm_head`.
 #[derive(Module, Debug)]
 pub struct GeneratorHead {
     pub dense: Linear,
@@ -275,7 +279,8 @@ impl GeneratorHead {
         Self::over(config.hidden_size, config, device)
     }
 
-    /// On hidden states of another width than `hidden_size`.
+    /// On hidden states of another width than `hidden_size`: those of two towers side by side
+    /// (`pretrain/variants.rs`).
     pub fn over(width: usize, config: &ElectraConfig, device: &Device) -> Self {
         let zeros = burn::nn::Initializer::Zeros;
         GeneratorHead {
@@ -293,7 +298,8 @@ impl GeneratorHead {
         hidden.matmul(word_embeddings.transpose().unsqueeze()) + self.bias.val().unsqueeze()
     }
 
-    /// What is compared with the word embeddings.
+    /// All of it but the logits: what is multiplied with the word embeddings. Pre-training takes
+    /// this, and the softmax in blocks of its own (`pretrain/softmax.rs`).
     ///
     /// # Shapes
     /// - hidden: `[.., hidden]`, output: `[.., embedding]`
@@ -303,7 +309,8 @@ impl GeneratorHead {
     }
 }
 
-/// transformers' `ElectraClassificationHead`.
+/// Classification and regression from `[CLS]`: dropout, dense, GELU, dropout, dense. transformers'
+/// `ElectraClassificationHead`.
 #[derive(Module, Debug)]
 pub struct ClassifierHead {
     pub dense: Linear,
@@ -356,7 +363,8 @@ impl LinearHead {
     }
 }
 
-/// `ElectraForQuestionAnswering`'s head: start and end apart from each other.
+/// `ElectraForQuestionAnswering`'s head: a start and an end logit a token, independent of each
+/// other. It has no dropout.
 #[derive(Module, Debug)]
 pub struct SpanHead {
     pub qa_outputs: Linear,
@@ -398,11 +406,11 @@ pub struct JointLogits {
     pub answerability: Tensor<2>,
 }
 
-/// The starts that ends are looked for, as many as in the original.
+/// Starts for which ends are looked for, as many as in the original (a beam search).
 pub const BEAM: usize = 20;
 
 impl JointSpanHead {
-    /// Between the two layers that judge an end, or the answerability.
+    /// Width between the two layers that judge an end, or the answerability; the original's.
     const INNER: usize = 512;
 
     fn new(config: &ElectraConfig, device: &Device) -> Self {
@@ -430,8 +438,8 @@ impl JointSpanHead {
     }
 
     /// All that is needed to find the answer: for each text a matrix, row by row. The first row is
-    /// the answerability and the start logits, each further one the place of one of the best starts
-    /// and the logits of its ends. Where there are fewer tokens, starts come again.
+    /// the answerability and the start logits, each further one the place of one of the [`BEAM`]
+    /// best starts and the logits of its ends. Where `seq` is smaller than that, starts come again.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`, output: `[batch, (1 + BEAM) * (1 + seq)]`

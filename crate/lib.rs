@@ -23,10 +23,11 @@ pub mod model;
 pub mod heads;
 
 pub mod batch;
+pub mod pretrained;
+
 pub mod gradients;
 pub mod optim;
 pub mod predict;
-pub mod pretrained;
 pub mod tasks;
 
 pub mod query;

@@ -1,5 +1,6 @@
 //! Which tokens the generator has to guess: drawn on the host from a seed, anew every time an
-//! example comes by.
+//! example comes by. Most drawn tokens are masked, some stay as they are: so they are called *drawn*
+//! here, not masked.
 //!
 //! Follows `mask()` in `pretrain/pretrain_helpers.py` of google-research/electra, but draws
 //! without replacement (its issue 41); a switch gives the reference's way.
@@ -17,18 +18,19 @@ pub struct Masking {
     /// The share of tokens that are drawn; `[CLS]` and `[SEP]` count as tokens here.
     pub mask_prob: f64,
     pub with_replacement: bool,
-    /// No example has more: `max_predictions_per_seq`.
+    /// The most that are drawn from one example: the reference's `max_predictions_per_seq`.
     pub max_predictions: usize,
 }
 
-/// A drawn token stays as it is this often, and is `[MASK]` otherwise; it is never a random one.
+/// A drawn token stays as it is this often, and is `[MASK]` otherwise, as in the reference. It is
+/// never a random one, as some are in BERT: random tokens are what the discriminator looks for.
 const KEPT: f64 = 0.15;
 
 /// The tokens drawn from one example, in the order of the draw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Drawn {
     pub positions: Vec<usize>,
-    /// Is the input `[MASK]` there?
+    /// For each of them: is the generator's input `[MASK]` there, or the token itself?
     pub masked: Vec<bool>,
 }
 
@@ -40,6 +42,7 @@ impl Drawn {
 }
 
 impl Masking {
+    /// The half percent on top is the reference's (`configure_pretraining.py`).
     pub fn new(mask_prob: f64, with_replacement: bool, max_seq_length: usize) -> Self {
         let max_predictions = ((mask_prob + 0.005) * max_seq_length as f64) as usize;
         Masking { mask_prob, with_replacement, max_predictions: max_predictions.max(1) }
@@ -69,7 +72,7 @@ impl Masking {
         Drawn { positions, masked }
     }
 
-    /// How many are drawn from that many tokens.
+    /// How many are drawn from that many tokens; a half is rounded to even, as TensorFlow does.
     fn count(&self, tokens: usize) -> usize {
         let share = (self.mask_prob * tokens as f64).round_ties_even() as usize;
         share.min(self.max_predictions).max(1)

@@ -25,7 +25,8 @@ pub struct Inputs {
     pub attention_mask: Tensor<2>,
 }
 
-/// Every layer's output, for tests and for looking inside.
+/// Every layer's output, for tests and for looking inside. Not to be confused with [`Activation`],
+/// the function.
 #[derive(Debug, Clone)]
 pub struct Activations {
     /// `[batch, seq, embedding]`, after LayerNorm and before the projection.
@@ -71,7 +72,7 @@ impl ElectraModel {
     }
 }
 
-/// The network between the embeddings and the head. The generator has one of its own.
+/// The network between the embeddings and the head. The generator of pre-training has its own.
 #[derive(Module, Debug)]
 pub struct Encoder {
     /// Absent where `embedding_size == hidden_size`.
@@ -192,10 +193,10 @@ impl Embeddings {
 /// One transformer block: attention and feed-forward, each added back and normalised.
 #[derive(Module, Debug)]
 pub struct EncoderLayer {
-    /// Stands before the weights, so that who comes to them knows how they lie.
+    /// Stands before the weights: a visitor that gets to them has then met the layout.
     layout: Layout,
-    /// All sixteen tensors in one, see `kernels/layout.rs`; `pretrained/names.rs` holds the table of
-    /// their Hugging Face names.
+    /// All sixteen tensors in one, `[floats]` of the layout (`kernels/layout.rs`);
+    /// `pretrained/names.rs` has the table of their Hugging Face names.
     pub weights: Param<Tensor<1>>,
     attention_dropout: Dropout,
     hidden_dropout: Dropout,
@@ -219,6 +220,9 @@ impl EncoderLayer {
         }
     }
 
+    /// One operation (`kernels/layer.rs`). Its steps one by one are `plain` and `attention` in the
+    /// tests at the foot of this file, which it is held to.
+    ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`, mask: `[batch, 1, 1 or seq, seq]`
     /// - output: `[batch, seq, hidden]`
@@ -234,6 +238,78 @@ impl EncoderLayer {
         kernels::layer(hidden, mask, self.weights.val(), spec)
     }
 }
+
+/// What is added to the scores of attention: 0 where a token may be looked at, -10000 where it is
+/// padding (the reference's number; after the softmax it is exactly 0 in f32).
+///
+/// # Shapes
+/// - attention_mask: `[batch, seq]`, output: `[batch, 1, 1, seq]`
+pub(crate) fn additive_mask(attention_mask: Tensor<2>) -> Tensor<4> {
+    let [batch, seq] = attention_mask.dims();
+    ((attention_mask - 1.0) * 10000.0).reshape([batch, 1, 1, seq])
+}
+
+/// An activation with its exact derivative on every backend.
+pub fn activate<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor<D> {
+    match kind {
+        Activation::Gelu => gelu(x),
+        Activation::GeluNew => gelu_new(x),
+        Activation::Relu => activation::relu(x),
+        Activation::Silu => activation::silu(x),
+        Activation::Tanh => activation::tanh(x),
+    }
+}
+
+/// `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`
+fn gelu_new<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    let cube = x.clone() * x.clone() * x.clone();
+    let inner = (x.clone() + cube * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
+    x * (inner.tanh() * 0.5 + 0.5)
+}
+
+pub(crate) fn linear(d_input: usize, d_output: usize, device: &Device) -> Linear {
+    LinearConfig::new(d_input, d_output).init(device)
+}
+
+/// Dropout; its masks are hashes of a seed and a place (`kernels/dropout.rs`).
+#[derive(Module, Debug)]
+pub struct Dropout {
+    pub prob: f64,
+}
+
+impl Dropout {
+    /// Draws the next mask; where nothing is dropped, gives `x` as it is.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, masks: &mut DropoutMasks) -> Tensor<D> {
+        kernels::dropout(x, masks.draw(self.prob))
+    }
+}
+
+/// LayerNorm over the last axis, with the derivative in closed form (`kernels/differentiable.rs`).
+#[derive(Module, Debug)]
+pub struct LayerNorm {
+    pub gamma: Param<Tensor<1>>,
+    pub beta: Param<Tensor<1>>,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    pub(crate) fn new(config: &ElectraConfig, width: usize, device: &Device) -> Self {
+        LayerNorm {
+            gamma: Initializer::Ones.init([width], device),
+            beta: Initializer::Zeros.init([width], device),
+            epsilon: config.layer_norm_eps,
+        }
+    }
+
+    /// # Shapes
+    /// - x and output: `[.., width]`
+    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        kernels::layer_norm(x, self.gamma.val(), self.beta.val(), self.epsilon)
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// A layout in Burn's module tree
 
 /// What a [`Layout`] in the module tree is called.
 const LAYOUT: &str = "Layout";
@@ -289,75 +365,6 @@ impl ModuleDisplay for Layout {}
 pub(crate) fn told_layout(name: &str, container: &str) -> Option<Layout> {
     let (hidden, inner) = name.split_once('x').filter(|_| container == LAYOUT)?;
     Some(Layout { hidden: hidden.parse().ok()?, inner: inner.parse().ok()? })
-}
-
-/// 0 where a token may be looked at, -10000 where it is padding (the reference's number; after
-/// the softmax it is exactly nothing in f32).
-///
-/// # Shapes
-/// - attention_mask: `[batch, seq]`, output: `[batch, 1, 1, seq]`
-pub(crate) fn additive_mask(attention_mask: Tensor<2>) -> Tensor<4> {
-    let [batch, seq] = attention_mask.dims();
-    ((attention_mask - 1.0) * 10000.0).reshape([batch, 1, 1, seq])
-}
-
-/// An activation with its exact derivative on every backend.
-pub fn activate<const D: usize>(kind: Activation, x: Tensor<D>) -> Tensor<D> {
-    match kind {
-        Activation::Gelu => gelu(x),
-        Activation::GeluNew => gelu_new(x),
-        Activation::Relu => activation::relu(x),
-        Activation::Silu => activation::silu(x),
-        Activation::Tanh => activation::tanh(x),
-    }
-}
-
-/// `0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³)))`
-fn gelu_new<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    let cube = x.clone() * x.clone() * x.clone();
-    let inner = (x.clone() + cube * 0.044715) * (2.0 / std::f64::consts::PI).sqrt();
-    x * (inner.tanh() * 0.5 + 0.5)
-}
-
-pub(crate) fn linear(d_input: usize, d_output: usize, device: &Device) -> Linear {
-    LinearConfig::new(d_input, d_output).init(device)
-}
-
-/// Dropout with the masks of `kernels`.
-#[derive(Module, Debug)]
-pub struct Dropout {
-    pub prob: f64,
-}
-
-impl Dropout {
-    /// Takes the next of the masks, where there are any.
-    pub fn forward<const D: usize>(&self, x: Tensor<D>, masks: &mut DropoutMasks) -> Tensor<D> {
-        kernels::dropout(x, masks.draw(self.prob))
-    }
-}
-
-/// LayerNorm over the last axis, with the derivative of `kernels`.
-#[derive(Module, Debug)]
-pub struct LayerNorm {
-    pub gamma: Param<Tensor<1>>,
-    pub beta: Param<Tensor<1>>,
-    epsilon: f64,
-}
-
-impl LayerNorm {
-    pub(crate) fn new(config: &ElectraConfig, width: usize, device: &Device) -> Self {
-        LayerNorm {
-            gamma: Initializer::Ones.init([width], device),
-            beta: Initializer::Zeros.init([width], device),
-            epsilon: config.layer_norm_eps,
-        }
-    }
-
-    /// # Shapes
-    /// - x and output: `[.., width]`
-    pub fn forward<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        kernels::layer_norm(x, self.gamma.val(), self.beta.val(), self.epsilon)
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,16 @@
 //! The optimizer: Adam with decoupled weight decay, in ELECTRA's form and in PyTorch's, with
 //! layer-wise learning rates, a clip of the global norm, and the schedules of both.
 //!
-//! Follows `model/optimization.py` of google-research/electra and `torch.optim.AdamW`.
+//! Follows `model/optimization.py` of google-research/electra and `torch.optim.AdamW`. For a weight `w`
+//! with gradient `g`, once clipped, learning rate `r` and decay `d`, an update is
+//!
+//! ```text
+//! m = β₁ m + (1 - β₁) g      v = β₂ v + (1 - β₂) g²
+//! w = w (1 - r d) - r (m / c₁) / (√(v / c₂) + ε)
+//! ```
+//!
+//! After `t` updates `c = 1 - βᵗ` with the bias correction, and 1 without it. The arithmetic is one
+//! kernel a parameter (`kernels/optimizer.rs`); this file finds out each parameter's `r` and `d`.
 
 use std::collections::HashMap;
 
@@ -26,27 +35,28 @@ pub enum Schedule {
 /// Everything the optimizer needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OptimizerConfig {
-    /// The peak.
+    /// The peak of the schedule.
     pub learning_rate: f64,
     pub warmup_steps: usize,
     pub total_steps: usize,
     pub schedule: Schedule,
     pub beta_1: f64,
     pub beta_2: f64,
-    /// Added outside the root.
+    /// ε, added outside the root.
     pub epsilon: f64,
-    /// Decoupled; LayerNorm and biases are left out.
+    /// d, decoupled from the gradient; LayerNorm and biases are left out.
     pub weight_decay: f64,
-    /// AdamW corrects the moments for their start at zero; ELECTRA's Adam does not.
+    /// PyTorch's AdamW corrects the moments for their start at zero; ELECTRA's Adam does not.
     pub bias_correction: bool,
     /// The clip of the global gradient norm.
     pub max_grad_norm: f64,
-    /// Each layer below the head learns slower by this factor; 1 is off.
+    /// The factor on the learning rate from one layer to the next below it, the head having 1 and the
+    /// embeddings the smallest; 1 is off.
     pub layerwise_lr_decay: f64,
     /// The reference's quirk (its issue 51): a removed pooler left a gap, so the top layer gets
     /// the factor twice.
     pub layerwise_gap: bool,
-    /// Of the model; only layer-wise rates ask.
+    /// Of the model; only layer-wise rates need it.
     pub num_hidden_layers: usize,
 }
 
@@ -83,7 +93,7 @@ impl OptimizerConfig {
         self.learning_rate * factor
     }
 
-    /// What holds for a parameter of this Hugging Face name, of which so much decays.
+    /// The group of a parameter with this Hugging Face name, of which so many elements may decay.
     fn group(&self, name: &str, decaying: usize) -> Group {
         let (layer_factor, weight_decay) = (self.layer_factor(name), self.weight_decay_of(name));
         Group { layer_factor, weight_decay, decaying }
@@ -105,12 +115,14 @@ impl OptimizerConfig {
     }
 }
 
-/// What a parameter does not share with all others.
+/// What differs from parameter to parameter.
 #[derive(Debug, Clone, Copy)]
 struct Group {
+    /// On the learning rate.
     layer_factor: f64,
     weight_decay: f64,
-    /// So many elements, from the first on.
+    /// So many elements decay, from the first on: an encoder layer is one parameter, in which the
+    /// vectors, which do not, stand behind the matrices (`kernels/layout.rs`).
     decaying: usize,
 }
 
@@ -122,6 +134,8 @@ pub struct Optimizer {
     groups: HashMap<ParamId, Group>,
     /// Updates done.
     pub step: usize,
+    /// First moments (m) and second ones (v), each in the shape of its parameter, from the first
+    /// gradient of that on.
     pub(crate) first: GradientsParams,
     pub(crate) second: GradientsParams,
 }
@@ -132,8 +146,8 @@ impl Optimizer {
         Optimizer { config, groups: HashMap::new(), step: 0, first, second }
     }
 
-    /// One update. Returns the model and the global gradient norm before the clip, `[1]`, which
-    /// stays on the device.
+    /// One update; a parameter without a gradient stays as it is. Returns the model and the global
+    /// gradient norm before the clip, `[1]`, which stays on the device.
     pub fn update<M: Module>(&mut self, model: M, grads: GradientsParams) -> (M, Tensor<1>) {
         if self.groups.is_empty() {
             self.groups = groups(&model, &self.config);
@@ -163,18 +177,18 @@ impl Optimizer {
 
 /// √(Σ g²) over all gradients, without a read-back.
 fn global_norm(model: &impl Module, grads: &GradientsParams) -> Tensor<1> {
-    let mut collect = Gradients { grads, found: Vec::new() };
-    model.visit(&mut collect);
-    let device = collect.found.first().expect("something is trained").device();
-    sum_of_squares(collect.found, &device).sqrt()
+    let mut collector = GradientCollector { grads, found: Vec::new() };
+    model.visit(&mut collector);
+    let device = collector.found.first().expect("something is trained").device();
+    sum_of_squares(collector.found, &device).sqrt()
 }
 
-struct Gradients<'a> {
+struct GradientCollector<'a> {
     grads: &'a GradientsParams,
     found: Vec<Tensor<1>>,
 }
 
-impl ModuleVisitor for Gradients<'_> {
+impl ModuleVisitor for GradientCollector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         if let Some(grad) = self.grads.get::<D>(param.id) {
             self.found.push(grad.flatten(0, D - 1));
@@ -183,18 +197,19 @@ impl ModuleVisitor for Gradients<'_> {
 }
 
 fn groups(model: &impl Module, config: &OptimizerConfig) -> HashMap<ParamId, Group> {
-    let mut groups = Groups { at: Place::default(), config, found: HashMap::new() };
-    model.visit(&mut groups);
-    groups.found
+    let mut collector = GroupCollector { at: Place::default(), config, found: HashMap::new() };
+    model.visit(&mut collector);
+    collector.found
 }
 
-struct Groups<'a> {
+struct GroupCollector<'a> {
+    /// Where in the module tree, which the Hugging Face name follows from.
     at: Place,
     config: &'a OptimizerConfig,
     found: HashMap<ParamId, Group>,
 }
 
-impl ModuleVisitor for Groups<'_> {
+impl ModuleVisitor for GroupCollector<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let decaying = self.at.decaying(param.lazy_shape().num_elements());
         self.found.insert(param.id, self.config.group(&self.at.name(), decaying));
@@ -209,6 +224,7 @@ impl ModuleVisitor for Groups<'_> {
     }
 }
 
+/// Walks the module and updates every parameter that has a gradient.
 struct Update<'a> {
     optimizer: &'a mut Optimizer,
     grads: GradientsParams,

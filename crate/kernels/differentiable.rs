@@ -1,4 +1,4 @@
-//! GELU, LayerNorm and softmax with derivatives of our own.
+//! GELU, LayerNorm and softmax, each one step for autodiff, with its gradient in closed form.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -35,7 +35,7 @@ pub fn softmax<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     Tensor::from_dispatch(Dispatch::row_softmax(x.into_dispatch()))
 }
 
-/// The operations on a backend. The bodies here are the plain forms; on a GPU they are fused.
+/// The bodies here are the plain forms; GPUs have kernels of GELU and of the norm (`gpu.rs`).
 #[backend_extension(Cube, Flex, Autodiff)]
 pub trait DifferentiableOps: Backend {
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -105,13 +105,13 @@ pub trait DifferentiableOps: Backend {
     }
 }
 
-/// `Φ(x)`
+/// `Φ(x)`, the distribution function of the normal distribution; `φ(x)` is its density.
 fn normal_cdf<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     let erf = B::float_erf(B::float_mul_scalar(x, std::f64::consts::FRAC_1_SQRT_2.into()));
     B::float_add_scalar(B::float_mul_scalar(erf, 0.5.into()), 0.5.into())
 }
 
-/// One pass over memory instead of one an operation.
+/// On the CPU: one pass over memory instead of one an operation.
 impl DifferentiableOps for Flex {
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         use burn::backend::ops::ActivationOps;

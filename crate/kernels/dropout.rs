@@ -1,4 +1,4 @@
-//! Dropout whose mask is a hash of a seed and a place: nothing is stored for the way back, and
+//! Dropout whose mask is a hash of a seed and a place: nothing is stored for the backward pass, and
 //! every device drops the same values.
 
 use burn::backend::autodiff::checkpoint::base::Checkpointer;

@@ -43,7 +43,7 @@ pub trait LayerOps: Backend {
 
 /// A backend that computes a layer and derives it.
 pub trait Derived: Backend {
-    /// What the way back needs.
+    /// What the backward pass needs.
     type Kept: Clone + Debug + Send + 'static;
 
     /// Row by row in memory.

@@ -1,4 +1,4 @@
-//! Examples to the tensors of one pre-training pass, with what was drawn from them.
+//! Examples to the tensors of one pre-training pass, with what was drawn from them (`masking.rs`).
 
 use burn::tensor::{Device, IndexingUpdateOp, Int, Tensor, TensorData};
 
@@ -14,10 +14,12 @@ pub struct MaskedExample {
     pub drawn: Drawn,
 }
 
-/// What the losses are means over: the whole step, of which a batch may be a part.
+/// What the losses are means over: counts of a whole update, of which a batch may be a part. In f64,
+/// because they are divisors, and are summed over ranks.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Totals {
     pub examples: f64,
+    /// Without padding.
     pub tokens: f64,
     /// Tokens drawn; one drawn twice counts twice.
     pub drawn: f64,
@@ -45,16 +47,17 @@ impl Totals {
     }
 }
 
-/// One pass; `drawn` is the most that an example may have drawn.
+/// What one pass through both networks takes. In the shapes, `drawn` is the most that are drawn from
+/// one example (`Masking::max_predictions`); places that an example does not need have weight 0.
 #[derive(Debug, Clone)]
 pub struct MaskedBatch {
     /// The original tokens.
     pub inputs: Inputs,
-    /// The same with `[MASK]` at most of what was drawn: `[batch, seq]`.
+    /// The same with `[MASK]` in place of most drawn tokens, for the generator: `[batch, seq]`.
     pub masked_ids: Tensor<2, Int>,
-    /// Where was drawn; 0 beyond: `[batch, drawn]`.
+    /// The positions of drawn tokens in their text; 0 in unused places: `[batch, drawn]`.
     pub positions: Tensor<2, Int>,
-    /// 1 for what was drawn: `[batch, drawn]`.
+    /// 1 for a drawn token, 0 in unused places: `[batch, drawn]`.
     pub weights: Tensor<2>,
     /// The original tokens there: `[batch, drawn]`.
     pub targets: Tensor<2, Int>,
@@ -62,20 +65,22 @@ pub struct MaskedBatch {
     pub counts: Tensor<2, Int>,
     /// 1 where a token may be drawn: `[batch, seq]`.
     pub candidates: Tensor<2>,
-    /// The number of the first example in the run; the noise of the sampling goes by it.
+    /// How many examples came before these in the run: the noise of the sampling follows from it.
     pub first_example: u64,
 }
 
 impl MaskedBatch {
-    /// The sum of what was drawn at each token: `[batch, drawn]` to `[batch, seq]`.
+    /// The generator's samples, `[batch, drawn]`, at the tokens they are for, `[batch, seq]`: 0 where
+    /// none is, and the sum of two where a token was drawn twice.
     pub fn at_tokens(&self, samples: Tensor<2, Int>) -> Tensor<2, Int> {
         let samples = samples * self.weights.clone().inner().int();
-        let nothing = Tensor::zeros_like(&self.counts.clone().inner());
-        nothing.scatter(1, self.positions.clone().inner(), samples, IndexingUpdateOp::Add)
+        let zeros = Tensor::zeros_like(&self.counts.clone().inner());
+        zeros.scatter(1, self.positions.clone().inner(), samples, IndexingUpdateOp::Add)
     }
 }
 
-/// Pads examples to `seq` tokens.
+/// Pads examples to `seq` tokens and `max_predictions` drawn ones. `first_example` is the number of
+/// the first of them in the run.
 pub fn collate(
     examples: &[MaskedExample],
     first_example: u64,

@@ -19,11 +19,11 @@ use crate::pretrained::{self, Fresh, HostTensor, ModelFiles};
 pub struct Pretraining {
     /// The main network: the body of the discriminator. The generator shares its embeddings.
     pub electra: ElectraModel,
-    /// Absent where the objective is MLM.
+    /// The head alone, which stands on `electra`; absent where the objective is MLM.
     pub discriminator: Option<DiscriminatorHead>,
     /// Absent where replacements are drawn evenly.
     pub generator: Option<Generator>,
-    /// Of a variant.
+    /// Of a variant (GDES): what the discriminator adds to the shared tables.
     pub delta: Option<Delta>,
 }
 
@@ -32,7 +32,7 @@ pub struct Pretraining {
 pub struct Generator {
     /// Absent where it shares the main network's.
     pub embeddings: Option<Embeddings>,
-    /// Absent where it is the main network's.
+    /// Absent where it is the main network's: the objective MLM, or `untied_generator` off.
     pub encoder: Option<Encoder>,
     /// Of a variant: where there are two towers, the second.
     pub backward: Option<Encoder>,
@@ -125,7 +125,7 @@ impl Pretraining {
         folder.into_iter().filter_map(|(name, tensor)| Some((place(name)?, tensor))).collect()
     }
 
-    /// Which part will have no weights but fresh ones.
+    /// Which parts these tensors leave out, so that their weights are fresh.
     fn lacking(&self, tensors: &BTreeMap<String, HostTensor>) -> Vec<&'static str> {
         let lack = |part: &str| !tensors.keys().any(|name| name.starts_with(part));
         let generator = self.generator.as_ref();
@@ -152,7 +152,7 @@ impl Pretraining {
         self.electra.encoder.forward(embedded, mask, dropout)
     }
 
-    /// The table the generator reads from, and its softmax is tied to: `[vocab, embedding]`.
+    /// The generator's word embeddings, which its softmax is tied to: `[vocab, embedding]`.
     pub fn word_table(&self) -> Tensor<2> {
         self.generator_embeddings().word_embeddings.weight.val()
     }

@@ -19,13 +19,13 @@ use crate::seed::stream;
 /// What one pass gave. The losses are this batch's share of the step's means.
 #[derive(Debug, Clone)]
 pub struct Pass {
-    /// Of masked tokens, `[1]`.
+    /// Cross entropy of drawn tokens, `[1]`.
     pub gen_loss: Tensor<1>,
     /// Tokens that were guessed in the whole update: what `gen_loss` is a mean over.
     pub guessed: f64,
-    /// Of all tokens, `[1]`; 0 where nothing is detected.
+    /// Binary cross entropy of all tokens (or drawn ones), `[1]`; 0 where nothing is detected.
     pub disc_loss: Tensor<1>,
-    /// Its gradients are those of the weighted loss, `[1]`; only with autodiff.
+    /// Its gradients are those of the weighted loss, its value is not, `[1]`; only with autodiff.
     pub backward: Option<Tensor<1>>,
     /// 1 where the generator's first choice is the original, `[batch, drawn]`.
     pub correct: Tensor<2, Int>,
@@ -45,7 +45,7 @@ pub struct Detection {
     pub logits: Tensor<2>,
 }
 
-/// Where noise comes from when none is given.
+/// The noise of a run: hashes of its seed and of the place of a row in the run.
 pub fn seeded_noise(config: &PretrainConfig, batch: &MaskedBatch, purpose: &str) -> Noise {
     let [_, width] = match config.two_towers() {
         true => batch.inputs.input_ids.dims(),
@@ -55,7 +55,7 @@ pub fn seeded_noise(config: &PretrainConfig, batch: &MaskedBatch, purpose: &str)
     Noise::Seed { seed, first_row: (batch.first_example as u32).wrapping_mul(width as u32) }
 }
 
-/// Runs both networks. `noise` has a row a drawn token, or a row a token for two towers.
+/// Runs both networks. Noise has a row a drawn token, or for two towers a row a token.
 pub fn pass(
     network: &Pretraining,
     config: &PretrainConfig,

@@ -1,7 +1,7 @@
 //! The run: batches in a seeded order, updates, evaluations.
 //!
 //! Everything random comes from the run's seed and the number of an example or a step, so the
-//! state of a run is its weights, its moments and two counters (`state.rs`).
+//! state of a run is its weights, its moments and a few counters (`state.rs`).
 
 use std::ops::Range;
 
@@ -44,25 +44,6 @@ pub struct LoggedStep {
     pub epoch: f64,
 }
 
-/// The lines of a `metrics.jsonl` up to a step, and the numbers of those that are none.
-pub fn lines_until(log: &[u8], step: usize) -> (Vec<u8>, Vec<usize>) {
-    let (mut kept, mut strange) = (Vec::new(), Vec::new());
-    for (i, line) in log.split_inclusive(|byte| *byte == b'\n').enumerate() {
-        let value = serde_json::from_slice::<serde_json::Value>(line).ok();
-        match value.and_then(|value| value["step"].as_u64()) {
-            Some(at) if at as usize <= step => {
-                kept.extend(line.strip_suffix(b"\n").unwrap_or(line));
-                kept.push(b'\n');
-            }
-            Some(_) => {}
-            // The last one was cut short when the run was.
-            None if !line.ends_with(b"\n") => {}
-            None => strange.push(i + 1),
-        }
-    }
-    (kept, strange)
-}
-
 /// The losses and the gradient norm of one update.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct StepLosses {
@@ -71,7 +52,7 @@ pub struct StepLosses {
     pub grad_norm: f32,
 }
 
-/// How far a run is, beside its weights and moments.
+/// How far a run is: all of its state beside weights and moments.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     /// Updates done.
@@ -80,7 +61,7 @@ pub struct Counters {
     pub examples: u64,
     /// Tokens seen by all ranks, without padding.
     pub tokens: u64,
-    /// Updates that are in no line of `metrics.jsonl` yet.
+    /// Updates that were read back and are in no line of `metrics.jsonl` yet.
     pub unlogged: Vec<StepLosses>,
 }
 
@@ -91,17 +72,20 @@ pub struct PretrainRun {
     pub(super) corpus: Corpus,
     pub(super) optimizer: Optimizer,
     pub(super) device: Device,
-    /// Not there for the moment of an update only.
+    /// On the autodiff device; only ever absent inside an update.
     network: Option<Pretraining>,
+    /// The ranks of a run on several machines; usually this one alone.
     world: World,
     masking: Masking,
+    /// Tokens that every example is padded to: the text's `max_seq_length`.
     seq: usize,
     /// Held-out examples that an evaluation looks at. Set when the run begins: with another batch
     /// size later on, its scores are still those of the same text.
     pub(super) eval_examples: usize,
     /// Is there a checkpoint of this run?
     pub(super) saved: bool,
-    /// Losses and gradient norms that were not read back yet, `[3]` each.
+    /// `gen_loss`, `disc_loss` and gradient norm of the updates that were not read back yet, `[3]`
+    /// each.
     unread: Vec<Tensor<1>>,
 }
 
@@ -109,7 +93,7 @@ impl PretrainRun {
     /// A new run; `network` and `device` are without autodiff.
     ///
     /// # Errors
-    /// The text does not fit the settings, or the ranks have not the same of both.
+    /// The text does not fit the settings, or text or settings differ from rank to rank.
     pub fn new(
         config: PretrainConfig,
         corpus: Corpus,
@@ -171,7 +155,7 @@ impl PretrainRun {
         self.counters.step >= self.config.num_train_steps
     }
 
-    /// Multiplications and additions of an update, on all ranks.
+    /// FLOP of an update, on all ranks.
     pub fn flop_per_step(&self) -> f64 {
         let vocab_size = self.corpus.index.settings.vocab_size;
         self.config.flop_per_step(vocab_size, self.seq) * self.world.size() as f64
@@ -223,15 +207,15 @@ impl PretrainRun {
         }
     }
 
-    /// The examples of this rank's share, in the parts that go through the network at once, each
-    /// with the number of its first.
+    /// The examples of this rank's share of an update, in the parts that go through the network at
+    /// once (`gradients.rs`), each with the number of its first example in the run.
     fn next_examples(&self) -> Result<Vec<(u64, Vec<MaskedExample>)>> {
         let (rank, ranks) = (self.world.rank(), self.world.size());
         let size = self.config.batch_size;
         let max_seq_length = self.corpus.index.settings.max_seq_length;
         let at_once = examples_at_once(size, max_seq_length, &self.device);
-        let pass = |pass: usize| self.counters.examples + ((pass * ranks + rank) * size) as u64;
-        let starts = (0..self.config.accumulate).map(pass);
+        let start_of = |pass: usize| self.counters.examples + ((pass * ranks + rank) * size) as u64;
+        let starts = (0..self.config.accumulate).map(start_of);
         let parts = starts.flat_map(|first| {
             let end = first + size as u64;
             (first..end).step_by(at_once).map(move |start| start..end.min(start + at_once as u64))
@@ -403,4 +387,24 @@ fn check_corpus(config: &PretrainConfig, corpus: &Corpus, world: &World) -> Resu
         return Err(Error::new("--data", problem).fix("Prepare more text, or lower --batch-size."));
     }
     Ok(())
+}
+
+/// The lines of a `metrics.jsonl` up to a step, for a run that goes on from there, and the numbers of
+/// lines that cannot be read.
+pub fn lines_until(log: &[u8], step: usize) -> (Vec<u8>, Vec<usize>) {
+    let (mut kept, mut strange) = (Vec::new(), Vec::new());
+    for (i, line) in log.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        let value = serde_json::from_slice::<serde_json::Value>(line).ok();
+        match value.and_then(|value| value["step"].as_u64()) {
+            Some(at) if at as usize <= step => {
+                kept.extend(line.strip_suffix(b"\n").unwrap_or(line));
+                kept.push(b'\n');
+            }
+            Some(_) => {}
+            // The last one was cut short when the run was.
+            None if !line.ends_with(b"\n") => {}
+            None => strange.push(i + 1),
+        }
+    }
+    (kept, strange)
 }

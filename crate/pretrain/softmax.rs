@@ -34,7 +34,7 @@ pub struct Sampling {
     pub noise: Noise,
 }
 
-/// The rows that the softmax runs on. All tensors are without autodiff.
+/// The rows that the softmax runs on, one a token to guess. All tensors are without autodiff.
 #[derive(Debug, Clone)]
 pub struct Rows {
     /// `[rows, embedding]`
@@ -43,7 +43,7 @@ pub struct Rows {
     pub targets: Tensor<1, Int>,
     /// The weight of each row in the loss, `[rows]`.
     pub weights: Tensor<1>,
-    /// 1 where a sample takes the place of the original, `[rows]`.
+    /// 1 where the text gets the sample, 0 where it keeps the original, `[rows]`.
     pub replaced: Tensor<1, Int>,
 }
 
@@ -86,7 +86,7 @@ pub struct Generated {
     pub correct: Tensor<2, Int>,
     /// What it puts in place of drawn tokens, `[batch, drawn]`.
     pub samples: Tensor<2, Int>,
-    /// The sum of what was drawn at each token, `[batch, seq]`.
+    /// The same at their tokens, as [`super::batch::MaskedBatch::at_tokens`] has it, `[batch, seq]`.
     pub samples_at: Tensor<2, Int>,
     /// The log-probability of the token that now stands there, `[batch, seq]`, where every token
     /// was guessed.
@@ -253,7 +253,7 @@ impl Sampling {
     pub fn draw(&self, logits: Tensor<2>, targets: Tensor<2, Int>) -> Tensor<1, Int> {
         let mut logits = logits;
         if self.disallow_correct {
-            let never = targets.clone().float() * 0.0 - 1000.0;
+            let never = targets.clone().float() * 0.0 - 1000.0; // the reference's number
             logits = logits.scatter(1, targets, never, IndexingUpdateOp::Add);
         }
         if self.temperature != 1.0 {
@@ -267,7 +267,7 @@ impl Sampling {
     }
 }
 
-/// One block, and the gradient of the loss with respect to its logits.
+/// One block, and the gradient of its loss with respect to its logits, `[block, vocab]`.
 fn guess_block(rows: &Rows, logits: Tensor<2>, sampling: &Sampling) -> (Guesses, Tensor<2>) {
     let column = |ids: &Tensor<1, Int>| ids.clone().unsqueeze_dim::<2>(1); // [block, 1]
     let targets = column(&rows.targets);

@@ -1,4 +1,8 @@
-//! The state machine of a run.
+//! The state machine of a fine-tuning run: [`Trainer::advance`] does an update, or a batch of an
+//! evaluation, and returns.
+//!
+//! A run has a [`Job`] for each of its tasks, usually one. An update is over `accumulate`
+//! micro-batches, each of one job; on a CPU a micro-batch is cut into parts (`gradients.rs`).
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::optim::GradientsParams;
@@ -96,12 +100,13 @@ impl From<&Measured> for Verdict {
     }
 }
 
-/// A task: what to learn from, and what to measure on.
+/// A task of the run: what to learn from, and what to measure on.
 #[derive(Debug)]
 pub struct Job {
     /// Of the model for this task.
     pub config: ElectraConfig,
     pub train: Vec<Features>,
+    /// The evaluation set, and the same as token ids.
     pub eval: Examples,
     pub encoded: Encoded,
 }
@@ -162,20 +167,23 @@ pub struct Trainer {
     pub(super) device: Device,
     /// Micro-batches done.
     pub(super) micro_step: usize,
+    /// Updates of the whole run.
     pub(super) steps: usize,
-    /// The batches of the epoch at hand.
+    /// The number of the epoch under way, and its micro-batches.
     order: (usize, Vec<Rows>),
     /// Loss and gradient norm of updates that were not read back yet, `[2]` each.
     unread: Vec<(usize, Tensor<1>)>,
     /// What was read back and not reported yet.
     pub(super) unreported: Vec<StepLoss>,
+    /// Of the evaluation under way, between two of its batches.
     pub(super) scoring: Option<Scorer>,
+    /// The step of the last whole evaluation.
     pub(super) evaluated_at: Option<usize>,
-    /// Somebody asked for an evaluation now.
+    /// An evaluation was asked for, due or not.
     asked: bool,
-    /// What an evaluation out of turn is undone to, should the run go on.
+    /// What stood here before an evaluation that was not due, put back should the run go on.
     before: Option<Before>,
-    /// The tasks of the evaluation under way that are done.
+    /// The verdicts of the evaluation under way, on the tasks that are done.
     pub(super) round: Vec<Verdict>,
     /// The last whole evaluation, task by task; empty before the first.
     pub(super) last: Vec<Verdict>,
@@ -186,7 +194,7 @@ pub struct Trainer {
     pub(super) fingerprints: Option<Vec<Fingerprint>>,
 }
 
-/// What evaluations leave behind.
+/// What evaluations change in a [`Trainer`].
 #[derive(Debug)]
 struct Before {
     evaluated_at: Option<usize>,
@@ -248,119 +256,6 @@ impl Trainer {
         })
     }
 
-    /// The model of a task as it stands, ready for inference, and its config.
-    pub fn current(&self, job: usize) -> (Electra, ElectraConfig) {
-        (self.training_network().of_task(job).valid(), self.config_of(job, &self.last))
-    }
-
-    /// What a task exports: its model, the best one where that is to be kept, else as it stands,
-    /// and its config.
-    pub fn result(&self, job: usize) -> (Electra, ElectraConfig) {
-        match &self.best_network {
-            Some(network) => (network.of_task(job), self.config_of(job, self.verdicts())),
-            None => self.current(job),
-        }
-    }
-
-    /// The same as `config.json` and `model.safetensors`.
-    ///
-    /// # Errors
-    /// The device failed.
-    pub async fn export(&self, job: usize) -> Result<ModelFiles> {
-        let (model, config) = self.result(job);
-        pretrained::save(&model, &config, architecture(self.jobs[job].eval.kind())).await
-    }
-
-    fn config_of(&self, job: usize, verdicts: &[Verdict]) -> ElectraConfig {
-        let no_answer_threshold = verdicts.get(job).and_then(|v| v.no_answer_threshold);
-        ElectraConfig { no_answer_threshold, ..self.jobs[job].config.clone() }
-    }
-
-    /// What the evaluation of [`Self::result`] came to, task by task; empty before the first.
-    pub fn verdicts(&self) -> &[Verdict] {
-        match self.best.as_ref().filter(|_| self.config.keep_best) {
-            Some(best) => &best.verdicts,
-            None => &self.last,
-        }
-    }
-
-    /// The step of that evaluation.
-    pub fn kept_at(&self) -> Option<usize> {
-        match self.best.as_ref().filter(|_| self.config.keep_best) {
-            Some(best) => Some(best.at),
-            None => self.evaluated_at,
-        }
-    }
-
-    pub fn max_seq_length(&self) -> usize {
-        self.config.max_seq_length
-    }
-
-    /// Updates done.
-    pub fn step(&self) -> usize {
-        self.optimizer.step
-    }
-
-    /// Updates of the whole run.
-    pub fn steps(&self) -> usize {
-        self.steps
-    }
-
-    /// Makes the run end with the update that was done last; `advance` still evaluates it.
-    pub fn finish_early(&mut self) {
-        self.steps = self.optimizer.step;
-    }
-
-    /// Makes the next calls of `advance` evaluate the weights as they stand, for a run that may not
-    /// go on; should it, it does so as if that had not been. Gives whether that evaluation is out of
-    /// turn; None where it is done already.
-    pub fn ask_for_evaluation(&mut self) -> Option<bool> {
-        if self.evaluated_at == Some(self.step()) {
-            return None;
-        }
-        let is_extra = !self.is_due();
-        if is_extra && self.before.is_none() {
-            self.before = Some(Before {
-                evaluated_at: self.evaluated_at,
-                last: self.last.clone(),
-                best: self.best.clone(),
-                best_network: self.best_network.clone(),
-            });
-        }
-        self.asked = true;
-        Some(is_extra)
-    }
-
-    fn is_due(&self) -> bool {
-        let step = self.step();
-        step == self.steps || step.is_multiple_of(self.eval_every())
-    }
-
-    /// One update, whatever is due, for a caller that measures how long it takes; the run is then
-    /// no longer good for anything else.
-    ///
-    /// # Errors
-    /// As [`Self::advance`].
-    pub async fn rehearse_update(&mut self) -> Result<()> {
-        self.update().await?;
-        self.read().await
-    }
-
-    /// The same of one batch of an evaluation; gives its rows.
-    ///
-    /// # Errors
-    /// As [`Self::advance`].
-    pub async fn rehearse_evaluation(&mut self) -> Result<usize> {
-        let mut scorer = self.scorer();
-        scorer.advance(&self.current(0).0, &self.jobs[0].encoded.features, &self.device).await?;
-        Ok(scorer.done())
-    }
-
-    /// The settings of the run.
-    pub fn config(&self) -> &FinetuneConfig {
-        &self.config
-    }
-
     /// Does one thing: a batch of an evaluation, or an update.
     ///
     /// # Errors
@@ -378,88 +273,9 @@ impl Trainer {
         self.update().await
     }
 
-    pub(super) fn training_network(&self) -> &Network {
-        self.network.as_ref().expect("a network is there between updates")
-    }
-
-    pub(super) fn plain_network(&self) -> Network {
-        self.training_network().valid()
-    }
-
-    pub(super) fn forget_unread(&mut self) {
-        self.unread.clear();
-    }
-
-    fn several(&self) -> bool {
-        self.jobs.len() > 1
-    }
-
-    fn steps_per_epoch(&self) -> usize {
-        self.config.steps_per_epoch(&sizes(&self.jobs))
-    }
-
-    fn eval_every(&self) -> usize {
-        let spread = |times: usize| (self.steps / times).max(1);
-        let every = self.config.eval_every.or(self.config.eval_times.map(spread));
-        every.unwrap_or_else(|| self.steps_per_epoch())
-    }
-
-    fn epoch(&self) -> f64 {
-        self.optimizer.step as f64 / self.steps_per_epoch() as f64
-    }
-
-    /// Of the next task to evaluate.
-    fn scorer(&self) -> Scorer {
-        let FinetuneConfig { batch_size, max_seq_length, .. } = self.config;
-        let job = &self.jobs[self.round.len()];
-        Scorer::new(&job.encoded.features, batch_size, max_seq_length)
-    }
-
-    async fn score(&mut self, mut scorer: Scorer) -> Result<Progress> {
-        let number = self.round.len();
-        let (job, (model, _)) = (&self.jobs[number], self.current(number));
-        scorer.advance(&model, &job.encoded.features, &self.device).await?;
-        let (done, total) = (scorer.done(), job.encoded.features.len());
-        if done < total {
-            self.scoring = Some(scorer);
-            return Ok(Progress::Evaluating { done, total });
-        }
-        let evaluation = job.eval.evaluate(&job.encoded, &scorer.finish());
-        let measured = Measured::new(job.eval.kind(), evaluation, self.config.metric);
-        self.round.push(Verdict::from(&measured));
-        let step = self.optimizer.step;
-        if self.round.len() == self.jobs.len() {
-            self.evaluated_at = Some(step);
-            self.asked = false;
-            self.last = std::mem::take(&mut self.round);
-            self.compare();
-        }
-        let job = self.several().then_some(number);
-        let stats = EvaluationStats { step, epoch: self.epoch(), job, measured };
-        Ok(Progress::Evaluation(Box::new(stats)))
-    }
-
-    /// Notes whether the evaluation is the best one, and ends the run where none was for too long.
-    fn compare(&mut self) {
-        let score = mean(&self.last);
-        match &mut self.best {
-            Some(best) if score <= best.score => best.since += 1,
-            _ => {
-                self.best_network = self.config.keep_best.then(|| self.plain_network());
-                let (at, verdicts) = (self.optimizer.step, self.last.clone());
-                self.best = Some(BestScore { at, score, verdicts, since: 0 });
-            }
-        }
-        if self.before.is_some() {
-            return;
-        }
-        let since = self.best.as_ref().map_or(0, |best| best.since);
-        if self.config.patience.is_some_and(|patience| since >= patience) {
-            self.finish_early();
-        }
-    }
-
+    /// One step of the optimizer.
     async fn update(&mut self) -> Result<Progress> {
+        // The run goes on, as if the extra evaluation had not been.
         if let Some(before) = self.before.take() {
             (self.evaluated_at, self.last) = (before.evaluated_at, before.last);
             (self.best, self.best_network) = (before.best, before.best_network);
@@ -503,8 +319,9 @@ impl Trainer {
         norm
     }
 
-    /// The mean loss and gradients of one update: of each task over all of its terms, whatever
-    /// batches they came in; tasks weigh as many batches as they have.
+    /// The mean loss, `[1]`, and gradients of one update. A task's loss is the mean over all of its
+    /// terms (`Target::terms`), whatever micro-batches they came in; the weight of a task is its share
+    /// of the micro-batches.
     fn gradients(&self, batches: Vec<MicroBatch>) -> (Tensor<1>, GradientsParams) {
         let jobs = &self.jobs;
         let of_job = |job| batches.iter().filter(move |batch: &&MicroBatch| batch.job == job);
@@ -576,6 +393,200 @@ impl Trainer {
         self.unreported.extend(losses);
         Ok(())
     }
+
+    /// The model of a task as it stands, ready for inference, and its config.
+    pub fn current(&self, job: usize) -> (Electra, ElectraConfig) {
+        (self.training_network().of_task(job).valid(), self.config_of(job, &self.last))
+    }
+
+    /// What a task exports: its model, the best one where that is to be kept, else as it stands,
+    /// and its config.
+    pub fn result(&self, job: usize) -> (Electra, ElectraConfig) {
+        match &self.best_network {
+            Some(network) => (network.of_task(job), self.config_of(job, self.verdicts())),
+            None => self.current(job),
+        }
+    }
+
+    /// The same as `config.json` and `model.safetensors`.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub async fn export(&self, job: usize) -> Result<ModelFiles> {
+        let (model, config) = self.result(job);
+        pretrained::save(&model, &config, architecture(self.jobs[job].eval.kind())).await
+    }
+
+    fn config_of(&self, job: usize, verdicts: &[Verdict]) -> ElectraConfig {
+        let no_answer_threshold = verdicts.get(job).and_then(|v| v.no_answer_threshold);
+        ElectraConfig { no_answer_threshold, ..self.jobs[job].config.clone() }
+    }
+
+    /// What the evaluation of [`Self::result`] came to, task by task; empty before the first.
+    pub fn verdicts(&self) -> &[Verdict] {
+        match self.best.as_ref().filter(|_| self.config.keep_best) {
+            Some(best) => &best.verdicts,
+            None => &self.last,
+        }
+    }
+
+    /// The step of that evaluation.
+    pub fn kept_at(&self) -> Option<usize> {
+        match self.best.as_ref().filter(|_| self.config.keep_best) {
+            Some(best) => Some(best.at),
+            None => self.evaluated_at,
+        }
+    }
+
+    pub fn max_seq_length(&self) -> usize {
+        self.config.max_seq_length
+    }
+
+    /// Updates done.
+    pub fn step(&self) -> usize {
+        self.optimizer.step
+    }
+
+    /// Updates of the whole run.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Makes the run end with the update that was done last; `advance` still evaluates it.
+    pub fn finish_early(&mut self) {
+        self.steps = self.optimizer.step;
+    }
+
+    /// Makes the next calls of `advance` evaluate the weights as they stand, for a run that may stop
+    /// here. Should it go on, it does so as if that evaluation had not been. Gives whether it is an
+    /// extra one, which was not due; None where these weights are evaluated already.
+    pub fn ask_for_evaluation(&mut self) -> Option<bool> {
+        if self.evaluated_at == Some(self.step()) {
+            return None;
+        }
+        let is_extra = !self.is_due();
+        if is_extra && self.before.is_none() {
+            self.before = Some(Before {
+                evaluated_at: self.evaluated_at,
+                last: self.last.clone(),
+                best: self.best.clone(),
+                best_network: self.best_network.clone(),
+            });
+        }
+        self.asked = true;
+        Some(is_extra)
+    }
+
+    fn is_due(&self) -> bool {
+        let step = self.step();
+        step == self.steps || step.is_multiple_of(self.eval_every())
+    }
+
+    /// One update, whatever is due, for a caller that measures how long it takes. The run is good for
+    /// nothing else afterwards.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub async fn rehearse_update(&mut self) -> Result<()> {
+        self.update().await?;
+        self.read().await
+    }
+
+    /// The same for one batch of an evaluation; gives how many rows it had.
+    ///
+    /// # Errors
+    /// As [`Self::advance`].
+    pub async fn rehearse_evaluation(&mut self) -> Result<usize> {
+        let mut scorer = self.scorer();
+        scorer.advance(&self.current(0).0, &self.jobs[0].encoded.features, &self.device).await?;
+        Ok(scorer.done())
+    }
+
+    /// The settings of the run.
+    pub fn config(&self) -> &FinetuneConfig {
+        &self.config
+    }
+
+    pub(super) fn training_network(&self) -> &Network {
+        self.network.as_ref().expect("a network is there between updates")
+    }
+
+    pub(super) fn plain_network(&self) -> Network {
+        self.training_network().valid()
+    }
+
+    pub(super) fn forget_unread(&mut self) {
+        self.unread.clear();
+    }
+
+    fn several(&self) -> bool {
+        self.jobs.len() > 1
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.config.steps_per_epoch(&sizes(&self.jobs))
+    }
+
+    fn eval_every(&self) -> usize {
+        let spread = |times: usize| (self.steps / times).max(1);
+        let every = self.config.eval_every.or(self.config.eval_times.map(spread));
+        every.unwrap_or_else(|| self.steps_per_epoch())
+    }
+
+    fn epoch(&self) -> f64 {
+        self.optimizer.step as f64 / self.steps_per_epoch() as f64
+    }
+
+    /// Of the next task to evaluate.
+    fn scorer(&self) -> Scorer {
+        let FinetuneConfig { batch_size, max_seq_length, .. } = self.config;
+        let job = &self.jobs[self.round.len()];
+        Scorer::new(&job.encoded.features, batch_size, max_seq_length)
+    }
+
+    async fn score(&mut self, mut scorer: Scorer) -> Result<Progress> {
+        let number = self.round.len();
+        let (job, (model, _)) = (&self.jobs[number], self.current(number));
+        scorer.advance(&model, &job.encoded.features, &self.device).await?;
+        let (done, total) = (scorer.done(), job.encoded.features.len());
+        if done < total {
+            self.scoring = Some(scorer);
+            return Ok(Progress::Evaluating { done, total });
+        }
+        let evaluation = job.eval.evaluate(&job.encoded, &scorer.finish());
+        let measured = Measured::new(job.eval.kind(), evaluation, self.config.metric);
+        self.round.push(Verdict::from(&measured));
+        let step = self.optimizer.step;
+        if self.round.len() == self.jobs.len() {
+            self.evaluated_at = Some(step);
+            self.asked = false;
+            self.last = std::mem::take(&mut self.round);
+            self.compare();
+        }
+        let job = self.several().then_some(number);
+        let stats = EvaluationStats { step, epoch: self.epoch(), job, measured };
+        Ok(Progress::Evaluation(Box::new(stats)))
+    }
+
+    /// Keeps the evaluation if it is the best so far, and ends the run where `patience` is over.
+    fn compare(&mut self) {
+        let score = mean(&self.last);
+        match &mut self.best {
+            Some(best) if score <= best.score => best.since += 1,
+            _ => {
+                self.best_network = self.config.keep_best.then(|| self.plain_network());
+                let (at, verdicts) = (self.optimizer.step, self.last.clone());
+                self.best = Some(BestScore { at, score, verdicts, since: 0 });
+            }
+        }
+        if self.before.is_some() {
+            return;
+        }
+        let since = self.best.as_ref().map_or(0, |best| best.since);
+        if self.config.patience.is_some_and(|patience| since >= patience) {
+            self.finish_early();
+        }
+    }
 }
 
 fn sizes(jobs: &[Job]) -> Vec<usize> {
@@ -587,10 +598,10 @@ pub fn mean(verdicts: &[Verdict]) -> f64 {
     verdicts.iter().map(|verdict| verdict.score).sum::<f64>() / verdicts.len() as f64
 }
 
-/// A batch of one task.
+/// `batch_size` rows of one task; at the end of an epoch fewer.
 struct MicroBatch {
     job: usize,
-    /// Of its loss.
+    /// What its loss is a mean over: examples, labels or labelled tokens (`Target::terms`).
     terms: usize,
     parts: Vec<Part>,
 }
@@ -603,6 +614,7 @@ struct Part {
     seed: u64,
 }
 
+/// Takes the frozen parameters out of training, by their Hugging Face names.
 struct FreezeMapper {
     at: Place,
     freeze: Freeze,

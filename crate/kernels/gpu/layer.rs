@@ -12,7 +12,7 @@ use super::product::{Epilogue, Form, Matrix, Outer, activated, outer, product};
 use super::rows::{At, Norm, columns, empty_sums, norm, norm_back};
 use super::{empty, shaped};
 
-/// What the way back needs.
+/// What the backward pass needs.
 #[derive(Debug, Clone)]
 pub struct Kept {
     half: Half,

@@ -88,7 +88,7 @@ impl<'a> Input<'a> {
     }
 }
 
-/// What the way back needs.
+/// What the backward pass needs.
 #[derive(Debug, Clone)]
 pub struct Kept {
     /// Queries, keys and values, `[T, 3 H]`.
@@ -333,7 +333,7 @@ pub fn backward(
     (wants.x.then_some(dx), weights)
 }
 
-/// The gradients on the way back to the attention, `[T, H]` each.
+/// The gradients from the output back to the attention, `[T, H]` each.
 struct Rest {
     /// Of what the first half is added to.
     dx: Vec<f32>,
