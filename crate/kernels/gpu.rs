@@ -25,6 +25,8 @@ mod embed;
 pub mod layer;
 mod product;
 mod rows;
+#[cfg(not(target_family = "wasm"))]
+mod vocabulary;
 
 use product::{Epilogue, Form, Matrix, Outer, outer, product};
 use rows::{At, Norm, columns, empty_sums, norm, norm_back};
@@ -51,19 +53,29 @@ fn shaped(tensor: CubeTensor, shape: Shape) -> CubeTensor {
     CubeTensor::new_contiguous(client, device, shape, handle, dtype)
 }
 
+/// Floats at whose multiples a part of a buffer may be bound.
+const ALIGNED: usize = 64;
+
+/// Some of a tensor's numbers; the first is a multiple of [`ALIGNED`].
+fn part<const D: usize>(tensor: &CubeTensor, first: usize, shape: [usize; D]) -> CubeTensor {
+    let mut part = shaped(tensor.clone(), Shape::from(shape));
+    part.handle = part.handle.offset_start((first * size_of::<f32>()) as u64);
+    part
+}
+
 /// How many of four columns from this one on there are.
 #[cube]
 fn clip(column: usize, columns: usize) -> usize {
     select(column < columns, columns - column, 0usize)
 }
 
-/// The first `count` of four numbers, and nothing for the others.
+/// The first `count` of four numbers that lie so far apart, and nothing for the others.
 #[cube]
-fn four<E: Float>(from: &Tensor<E>, start: usize, count: usize) -> Four {
+fn four<E: Float>(from: &Tensor<E>, start: usize, apart: usize, count: usize) -> Four {
     let mut four = Four::new(0.0);
     #[unroll]
     for i in 0..4usize {
-        four.insert(i, select(i < count, f32::cast_from(from[start + i]), 0.0f32));
+        four.insert(i, select(i < count, f32::cast_from(from[start + i * apart]), 0.0f32));
     }
     four
 }
@@ -194,12 +206,21 @@ fn add_gumbel_kernel(logits: &mut Tensor<f32>, columns: u32, seed: u32, first_ro
         terminate!();
     }
     let (row, column) = (i as u32 / columns, i as u32 % columns);
-    let key = mix(seed ^ mix(first_row + row));
+    logits[i] += gumbel(row_key(seed, first_row + row), column);
+}
+
+#[cube]
+fn row_key(seed: u32, row: u32) -> u32 {
+    mix(seed ^ mix(row))
+}
+
+#[cube]
+fn gumbel(key: u32, column: u32) -> f32 {
     let bits = mix(key + column) >> 9;
     let v = (bits as f32 + 0.5) / 8388608.0;
     let series = v * (1.0 + v * (0.5 + v * (0.33333334 + v * 0.25)));
     let exponential = select(v < comptime!(SMALL), series, -((1.0 - v).ln()));
-    logits[i] -= exponential.ln();
+    -(exponential.ln())
 }
 
 /// `dropout.rs` has the same in plain Rust.
@@ -404,8 +425,6 @@ impl LinearOps for CubeBackend {
         x: FloatTensor<Self>,
         grad: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        /// Floats at whose multiples a part of a buffer may be bound.
-        const ALIGNED: usize = 64;
         let [x, grad] = [x, grad].map(into_contiguous);
         let width = |tensor: &CubeTensor| tensor.shape()[tensor.shape().num_dims() - 1];
         let [inputs, outputs] = [&x, &grad].map(width);
@@ -414,9 +433,7 @@ impl LinearOps for CubeBackend {
         let all = empty(&x, [bias + outputs]);
         let matrix = Matrix { form: Form::Rows, at: 0, inputs, outputs, bias };
         outer(Outer { a: &x, b: &grad, matrix }, None, &all);
-        let mut of_bias = shaped(all.clone(), Shape::from([outputs]));
-        of_bias.handle = of_bias.handle.offset_start((bias * size_of::<f32>()) as u64);
-        (shaped(all, Shape::from([inputs, outputs])), of_bias)
+        (part(&all, 0, [inputs, outputs]), part(&all, bias, [outputs]))
     }
 }
 

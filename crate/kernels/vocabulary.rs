@@ -1,14 +1,18 @@
 //! The generator's softmax over the vocabulary as one operation: its loss, a sample from it and its
-//! gradients, on the CPU.
+//! gradients, on the CPU (`host/vocabulary.rs`) and on GPUs (`gpu/vocabulary.rs`).
 //!
-//! Nothing of it is on a tape: the gradient of a softmax is known on the way forward. GPUs take the
-//! plain operations of `pretrain/softmax.rs`, which the tests hold this one to.
+//! Nothing of it is on a tape: the gradient of a softmax is known on the way forward. The tests of
+//! `pretrain/softmax.rs` hold both to plain operations.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, TensorData};
 
-use super::host::vocabulary::{self, Input};
+use super::host::vocabulary::{self, Input, Noise};
+
+/// Logits at once, in bytes: those of all rows would be the largest thing in the run, and more than
+/// the 128 MiB that WebGPU binds.
+pub const BLOCK_BYTES: usize = 32 << 20;
 
 /// How a word is drawn.
 #[derive(Debug, Clone, Copy)]
@@ -16,18 +20,15 @@ pub struct Draw {
     pub temperature: f32,
     /// Never the target.
     pub disallow_correct: bool,
-    pub noise: DrawNoise,
 }
 
 /// Where the noise of a draw comes from.
-#[derive(Debug, Clone, Copy)]
-pub enum DrawNoise {
+#[derive(Debug, ExtensionType)]
+pub enum DrawNoise<B: Backend> {
     /// Row `r` has the noise of row `first_row + r`.
-    Seed {
-        seed: u32,
-        first_row: u32,
-    },
-    Given,
+    Seed { seed: u32, first_row: u32 },
+    /// `[rows, vocab]`
+    Given(FloatTensor<B>),
 }
 
 /// The rows and the weights of a softmax over words.
@@ -45,11 +46,11 @@ pub struct VocabularyInputs<B: Backend> {
     pub weights: FloatTensor<B>,
     /// 1 where the sample takes the target's place, `[rows]`.
     pub replaced: IntTensor<B>,
-    /// `[rows, vocab]` where it is given, anything where it is not.
-    pub noise: FloatTensor<B>,
+    #[extension_type]
+    pub noise: DrawNoise<B>,
 }
 
-/// What it gives; the gradients are empty where none are wanted.
+/// What it gives.
 #[derive(Debug, ExtensionType)]
 pub struct VocabularyOutputs<B: Backend> {
     /// Σ weight × cross entropy, `[1]`.
@@ -60,6 +61,11 @@ pub struct VocabularyOutputs<B: Backend> {
     pub samples: IntTensor<B>,
     /// Of the word that now stands there, `[rows]`.
     pub log_probs: FloatTensor<B>,
+}
+
+/// Of the loss.
+#[derive(Debug, ExtensionType)]
+pub struct Gradients<B: Backend> {
     /// `[rows, embedding]`
     pub hidden: FloatTensor<B>,
     /// `[vocab, embedding]`
@@ -73,17 +79,17 @@ pub fn vocabulary(
     inputs: VocabularyInputs<Dispatch>,
     draw: Draw,
     with_gradients: bool,
-) -> VocabularyOutputs<Dispatch> {
+) -> (VocabularyOutputs<Dispatch>, Option<Gradients<Dispatch>>) {
     Dispatch::vocabulary_softmax(inputs, draw, with_gradients)
 }
 
-#[backend_extension(Flex)]
+#[backend_extension(Cube, Flex)]
 pub trait VocabularyOps: Backend {
     fn vocabulary_softmax(
         #[extension_type] inputs: VocabularyInputs<Self>,
         draw: Draw,
         with_gradients: bool,
-    ) -> VocabularyOutputs<Self>;
+    ) -> (VocabularyOutputs<Self>, Option<Gradients<Self>>);
 }
 
 impl VocabularyOps for Flex {
@@ -91,20 +97,27 @@ impl VocabularyOps for Flex {
         inputs: VocabularyInputs<Self>,
         draw: Draw,
         with_gradients: bool,
-    ) -> VocabularyOutputs<Self> {
-        let VocabularyInputs { hidden, table, bias, weights, noise, .. } = inputs;
-        let [hidden, table, bias, weights, noise] =
-            [hidden, table, bias, weights, noise].map(|tensor| tensor.to_contiguous());
+    ) -> (VocabularyOutputs<Self>, Option<Gradients<Self>>) {
+        let VocabularyInputs { hidden, table, bias, weights, .. } = inputs;
+        let [hidden, table, bias, weights] =
+            [hidden, table, bias, weights].map(|tensor| tensor.to_contiguous());
         let [targets, replaced]: [Vec<i32>; 2] =
             [inputs.targets, inputs.replaced].map(|ids| ids.into_data().iter::<i32>().collect());
-        let given = matches!(draw.noise, DrawNoise::Given);
+        let given;
+        let noise = match inputs.noise {
+            DrawNoise::Seed { seed, first_row } => Noise::Seed { seed, first_row },
+            DrawNoise::Given(noise) => {
+                given = noise.to_contiguous();
+                Noise::Given(given.storage::<f32>())
+            }
+        };
         let input = Input {
             hidden: hidden.storage::<f32>(),
             table: table.storage::<f32>(),
             bias: bias.storage::<f32>(),
             targets: &targets,
             weights: weights.storage::<f32>(),
-            noise: given.then(|| noise.storage::<f32>()),
+            noise,
             draw,
         };
         let (guesses, gradients) = vocabulary::guess(&input, with_gradients);
@@ -117,19 +130,18 @@ impl VocabularyOps for Flex {
         });
         let correct = guesses.iter().zip(&targets);
         let correct = correct.map(|(guess, target)| i32::from(guess.likeliest == *target));
-        let empty = |shape: Shape| match with_gradients {
-            true => shape,
-            false => Shape::from(vec![0; shape.num_dims()]),
-        };
-        VocabularyOutputs {
+        let outputs = VocabularyOutputs {
             loss: floats(vec![loss], Shape::from([1])),
             correct: ints(correct.collect(), rows.clone()),
             samples: ints(guesses.iter().map(|guess| guess.sample).collect(), rows.clone()),
             log_probs: floats(present.collect(), rows),
-            hidden: floats(gradients.hidden, empty(hidden.shape())),
-            table: floats(gradients.table, empty(table.shape())),
-            bias: floats(gradients.bias, empty(bias.shape())),
-        }
+        };
+        let gradients = with_gradients.then(|| Gradients {
+            hidden: floats(gradients.hidden, hidden.shape()),
+            table: floats(gradients.table, table.shape()),
+            bias: floats(gradients.bias, bias.shape()),
+        });
+        (outputs, gradients)
     }
 }
 

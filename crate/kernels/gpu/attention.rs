@@ -137,6 +137,8 @@ fn attend_kernel(
     #[comptime] size: usize,
 ) {
     let (chunks, fours) = comptime!(chunks(size));
+    // One chunk stays where it was read to.
+    let several = comptime!(chunks > 1).runtime();
     let (seq, hidden) = (seq as usize, hidden as usize);
     let (row, lane) = (UNIT_POS as usize / 16, UNIT_POS as usize % 16);
     let (head, example) = (CUBE_POS_Y as usize, CUBE_POS_Z as usize);
@@ -154,15 +156,12 @@ fn attend_kernel(
     let mut result = Array::<Four>::new(chunks);
     let mut highest = f32::new(LOWEST);
     let mut total = 0.0f32;
-    if comptime!(chunks == 1) {
-        load(&mut queries, qkv, token, query, seq, 3 * hidden, column, 0usize, size);
-    }
     for block in 0..seq.div_ceil(16) {
         let first = block * 16;
         let mut score = Four::new(0.0);
         #[unroll]
         for chunk in 0..chunks {
-            if comptime!(chunks > 1) {
+            if several || block == 0 {
                 load(&mut queries, qkv, token, query, seq, 3 * hidden, column, chunk, size);
             }
             let of_key = hidden + column;
@@ -226,6 +225,8 @@ fn attend_back_kernel(
     #[comptime] size: usize,
 ) {
     let (chunks, fours) = comptime!(chunks(size));
+    // One chunk stays where it was read to.
+    let several = comptime!(chunks > 1).runtime();
     let (seq, hidden, mask_rows) = (seq as usize, hidden as usize, mask_rows as usize);
     let (row, lane) = (UNIT_POS as usize / 16, UNIT_POS as usize % 16);
     let (head, example) = (CUBE_POS_Y as usize, CUBE_POS_Z as usize);
@@ -245,10 +246,6 @@ fn attend_back_kernel(
         // The gradient of sixteen queries: `dq = ds k`.
         let query = CUBE_POS_X as usize * 16 + row;
         let mask_row = mask_row(example, query, mask_rows);
-        if comptime!(chunks == 1) {
-            load(&mut mine, qkv, token, query, seq, 3 * hidden, column, 0usize, size);
-            load(&mut mine_2, grad, token, query, seq, hidden, column, 0usize, size);
-        }
         cells[UNIT_POS as usize] = along(context, grad, token, query, seq, hidden, column, size);
         sync_cube();
         let along = row_sum(&cells, row);
@@ -261,7 +258,7 @@ fn attend_back_kernel(
             let mut slope = Four::new(0.0);
             #[unroll]
             for chunk in 0..chunks {
-                if comptime!(chunks > 1) {
+                if several || block == 0 {
                     load(&mut mine_2, grad, token, query, seq, hidden, column, chunk, size);
                 }
                 load(&mut others, qkv, token, other, seq, 3 * hidden, of_value, chunk, size);
@@ -272,7 +269,7 @@ fn attend_back_kernel(
             let mut score = Four::new(0.0);
             #[unroll]
             for chunk in 0..chunks {
-                if comptime!(chunks > 1) {
+                if several || block == 0 {
                     load(&mut mine, qkv, token, query, seq, 3 * hidden, column, chunk, size);
                 }
                 load(&mut others, qkv, token, other, seq, 3 * hidden, of_key, chunk, size);
@@ -303,10 +300,6 @@ fn attend_back_kernel(
     } else {
         // That of sixteen keys and values: `dk = dsᵀ q`, `dv = drop(p)ᵀ dctx`.
         let mine_is = (CUBE_POS_X as usize - blocks) * 16 + row;
-        if comptime!(chunks == 1) {
-            load(&mut mine, qkv, token, mine_is, seq, 3 * hidden, of_key, 0usize, size);
-            load(&mut mine_2, qkv, token, mine_is, seq, 3 * hidden, of_value, 0usize, size);
-        }
         let mut of_keys = Array::<Four>::new(chunks);
         let mut of_values = Array::<Four>::new(chunks);
         for block in 0..blocks {
@@ -316,7 +309,7 @@ fn attend_back_kernel(
             let mut score = Four::new(0.0);
             #[unroll]
             for chunk in 0..chunks {
-                if comptime!(chunks > 1) {
+                if several || block == 0 {
                     load(&mut mine, qkv, token, mine_is, seq, 3 * hidden, of_key, chunk, size);
                 }
                 load(&mut others, qkv, token, other, seq, 3 * hidden, column, chunk, size);
@@ -329,7 +322,7 @@ fn attend_back_kernel(
             let mut slope = Four::new(0.0);
             #[unroll]
             for chunk in 0..chunks {
-                if comptime!(chunks > 1) {
+                if several || block == 0 {
                     load(&mut mine_2, qkv, token, mine_is, seq, 3 * hidden, of_value, chunk, size);
                 }
                 load(&mut others, grad, token, other, seq, hidden, column, chunk, size);
@@ -414,7 +407,7 @@ fn load(
 ) {
     let (start, count) = place(token, row, seq, stride, column, chunk, size);
     let (row, lane) = (UNIT_POS as usize / 16, UNIT_POS as usize % 16);
-    into[row * STRIDE + lane] = four::<f32>(from, start, count);
+    into[row * STRIDE + lane] = four::<f32>(from, start, 1usize, count);
 }
 
 /// Writes a thread's four columns of its row.
@@ -482,7 +475,7 @@ fn along(
     #[unroll]
     for chunk in 0..chunks {
         let (start, count) = place(token, row, seq, hidden, column, chunk, size);
-        sum += four::<f32>(context, start, count) * four::<f32>(grad, start, count);
+        sum += four::<f32>(context, start, 1usize, count) * four::<f32>(grad, start, 1usize, count);
     }
     sum_of(sum)
 }

@@ -84,6 +84,23 @@ pub fn product(
 ) -> CubeTensor {
     let sizes = Sizes::of(a, matrix, turned);
     let c = empty(a, [sizes.rows as usize, sizes.columns as usize]);
+    product_into(&c, a, [weights, biases], matrix, turned, epilogue, extra, drop);
+    c
+}
+
+/// The same, into a tensor that is there.
+#[allow(clippy::too_many_arguments)] // as the kernel has them
+pub fn product_into(
+    c: &CubeTensor,
+    a: &CubeTensor,
+    [weights, biases]: [&CubeTensor; 2],
+    matrix: Matrix,
+    turned: bool,
+    epilogue: Epilogue,
+    extra: Option<&CubeTensor>,
+    drop: Option<Drop>,
+) {
+    let sizes = Sizes::of(a, matrix, turned);
     let drop = drop.unwrap_or(NO_DROP);
     product_kernel::launch::<f32>(
         &a.client,
@@ -106,7 +123,6 @@ pub fn product(
         turned,
         epilogue,
     );
-    c
 }
 
 /// `u = a W + bias` and `f(u)`.
@@ -271,32 +287,16 @@ fn multiply<E: Float>(
     for step in 0..terms.div_ceil(16) {
         let first = step * 16;
         let term = first + x;
-        let mut of_rows = Four::new(0.0);
-        #[unroll]
-        for i in 0..4usize {
-            let inside = term < terms && top + i < rows;
-            let value = f32::cast_from(a[(top + i) * terms + term]);
-            of_rows.insert(i, select(inside, value, 0.0f32));
-        }
-        left[x * STRIDE + y] = of_rows;
+        let count = select(term < terms, clip(top, rows), 0usize);
+        left[x * STRIDE + y] = four::<E>(a, top * terms + term, terms, count);
         let column = CUBE_POS_X as usize * 64 + y * 4;
         if comptime!(turned && form == Form::Panels) {
             // The terms are a panel's columns, the result's columns its rows.
             let place = at + (step * columns + column) * 16 + x;
-            let mut of_columns = Four::new(0.0);
-            #[unroll]
-            for i in 0..4usize {
-                of_columns.insert(i, f32::cast_from(weights[place + i * 16]));
-            }
-            right[x * STRIDE + y] = of_columns;
+            right[x * STRIDE + y] = four::<E>(weights, place, 16usize, 4usize);
         } else if comptime!(turned) {
-            let mut of_columns = Four::new(0.0);
-            #[unroll]
-            for i in 0..4usize {
-                let value = f32::cast_from(weights[at + (column + i) * terms + term]);
-                of_columns.insert(i, select(term < terms, value, 0.0f32));
-            }
-            right[x * STRIDE + y] = of_columns;
+            let count = select(term < terms, 4usize, 0usize);
+            right[x * STRIDE + y] = four::<E>(weights, at + column * terms + term, terms, count);
         } else {
             let (term, column) = (first + y, CUBE_POS_X as usize * 64 + x * 4);
             let place = if comptime!(form == Form::Panels) {
@@ -304,20 +304,28 @@ fn multiply<E: Float>(
             } else {
                 at + term * columns + column
             };
-            right[y * STRIDE + x] = four::<E>(weights, place, select(term < terms, 4usize, 0usize));
+            let count = select(term < terms, 4usize, 0usize);
+            right[y * STRIDE + x] = four::<E>(weights, place, 1usize, count);
         }
         sync_cube();
-        for p in 0..16usize {
-            let of_rows = left[p * STRIDE + y];
-            let of_columns = right[p * STRIDE + x];
-            #[unroll]
-            for i in 0..4usize {
-                sums[i] += Four::new(of_rows.extract(i)) * of_columns;
-            }
-        }
+        add_products(&mut sums, &mut left, &mut right);
         sync_cube();
     }
     sums
+}
+
+/// Adds what sixteen terms give a thread's sums.
+#[cube]
+fn add_products(sums: &mut Array<Four>, left: &mut Shared<[Four]>, right: &mut Shared<[Four]>) {
+    let (x, y) = (UNIT_POS as usize % 16, UNIT_POS as usize / 16);
+    for p in 0..16usize {
+        let of_rows = left[p * STRIDE + y];
+        let of_columns = right[p * STRIDE + x];
+        #[unroll]
+        for i in 0..4usize {
+            sums[i] += Four::new(of_rows.extract(i)) * of_columns;
+        }
+    }
 }
 
 /// `aᵀ b` over all tokens, and the sums of b's columns: what a matrix and its bias get.
@@ -332,6 +340,25 @@ pub struct Outer<'a> {
 
 /// The gradients of one or two matrices, in their places in that of all.
 pub fn outer(first: Outer, second: Option<Outer>, grad: &CubeTensor) {
+    outer_of(first, second, grad, Sums::OfB, false);
+}
+
+/// The gradients of a matrix W and a bias whose product is `b Wᵀ + bias`, where `a` is the gradient of
+/// that; with `add`, they are added.
+#[cfg(not(target_family = "wasm"))] // for pre-training alone
+pub fn outer_turned(of: Outer, grad: &CubeTensor, add: bool) {
+    outer_of(of, None, grad, Sums::OfA, add);
+}
+
+/// Whose columns add up to a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Sums {
+    #[cfg_attr(target_family = "wasm", allow(dead_code))]
+    OfA,
+    OfB,
+}
+
+fn outer_of(first: Outer, second: Option<Outer>, grad: &CubeTensor, sums: Sums, add: bool) {
     let two = second.is_some();
     let second = second.unwrap_or(first);
     let wide = |outer: &Outer| (outer.matrix.outputs as u32).div_ceil(TILE);
@@ -358,6 +385,8 @@ pub fn outer(first: Outer, second: Option<Outer>, grad: &CubeTensor) {
         second.matrix.outputs as u32,
         first.matrix.form,
         two,
+        sums,
+        add,
     );
 }
 
@@ -380,9 +409,11 @@ fn outer_kernel(
     outputs_2: u32,
     #[comptime] form: Form,
     #[comptime] two: bool,
+    #[comptime] bias_is: Sums,
+    #[comptime] add: bool,
 ) {
-    let mut left = Shared::<[Four]>::new_slice(256usize);
-    let mut right = Shared::<[Four]>::new_slice(256usize);
+    let mut left = Shared::<[Four]>::new_slice(16 * STRIDE);
+    let mut right = Shared::<[Four]>::new_slice(16 * STRIDE);
     let tokens = tokens as usize;
     if CUBE_POS_X < tiles_1 {
         outer_tile(
@@ -398,6 +429,8 @@ fn outer_kernel(
             inputs_1 as usize,
             outputs_1 as usize,
             form,
+            bias_is,
+            add,
         );
     } else if comptime!(two) {
         outer_tile(
@@ -413,6 +446,8 @@ fn outer_kernel(
             inputs_2 as usize,
             outputs_2 as usize,
             form,
+            bias_is,
+            add,
         );
     }
 }
@@ -431,6 +466,8 @@ fn outer_tile(
     inputs: usize,
     outputs: usize,
     #[comptime] form: Form,
+    #[comptime] bias_is: Sums,
+    #[comptime] add: bool,
 ) {
     let (x, y) = (UNIT_POS as usize % 16, UNIT_POS as usize / 16);
     let wide = outputs.div_ceil(64);
@@ -442,22 +479,21 @@ fn outer_tile(
         let token = step * 16 + y;
         let inside = token < tokens;
         let row = top + x * 4;
-        left[y * 16 + x] =
-            four::<f32>(a, token * inputs + row, select(inside, clip(row, inputs), 0usize));
-        right[y * 16 + x] =
-            four::<f32>(b, token * outputs + column, select(inside, clip(column, outputs), 0usize));
+        let count = select(inside, clip(row, inputs), 0usize);
+        left[y * STRIDE + x] = four::<f32>(a, token * inputs + row, 1usize, count);
+        let count = select(inside, clip(column, outputs), 0usize);
+        right[y * STRIDE + x] = four::<f32>(b, token * outputs + column, 1usize, count);
         sync_cube();
-        for t in 0..16usize {
-            let of_rows = left[t * 16 + y];
-            let of_columns = right[t * 16 + x];
-            #[unroll]
-            for i in 0..4usize {
-                sums[i] += Four::new(of_rows.extract(i)) * of_columns;
+        add_products(&mut sums, left, right);
+        if comptime!(bias_is == Sums::OfB) {
+            if top == 0 && y == 0 {
+                for t in 0..16usize {
+                    bias_sums += right[t * STRIDE + x];
+                }
             }
-        }
-        if top == 0 && y == 0 {
+        } else if first_column == 0 && y == 0 {
             for t in 0..16usize {
-                bias_sums += right[t * 16 + x];
+                bias_sums += left[t * STRIDE + x];
             }
         }
         sync_cube();
@@ -475,17 +511,31 @@ fn outer_tile(
         #[unroll]
         for j in 0..4usize {
             if row < inputs && column + j < width {
-                grad[place + row * down + j] = sums[i].extract(j);
+                put(grad, place + row * down + j, sums[i].extract(j), add);
             }
         }
     }
-    if top == 0 && y == 0 {
+    let (mine, number, numbers) = if comptime!(bias_is == Sums::OfB) {
+        (top == 0, column, outputs)
+    } else {
+        (first_column == 0, top + x * 4, inputs)
+    };
+    if mine && y == 0 {
         #[unroll]
         for j in 0..4usize {
-            if column + j < outputs {
-                grad[bias + column + j] = bias_sums.extract(j);
+            if number + j < numbers {
+                put(grad, bias + number + j, bias_sums.extract(j), add);
             }
         }
+    }
+}
+
+#[cube]
+fn put(into: &mut Tensor<f32>, place: usize, value: f32, #[comptime] add: bool) {
+    if comptime!(add) {
+        into[place] += value;
+    } else {
+        into[place] = value;
     }
 }
 

@@ -7,15 +7,12 @@
 use super::super::hash::mix;
 use super::super::layout::PANEL;
 use super::super::noise::{exponential, row_key, uniform};
-use super::super::vocabulary::{Draw, DrawNoise};
+use super::super::vocabulary::{BLOCK_BYTES, Draw};
 use super::product::{Panels, View, pack, packed_len, product};
 use super::{Block, map, math, rows, vectorized};
 
 /// Words whose part of the table stays in a core's cache.
 const WORDS: usize = 256;
-
-/// Logits at once, in bytes: those of all rows would be the largest thing in the run.
-const BLOCK_BYTES: usize = 32 << 20;
 
 /// Words that one thread takes the gradients of: each such part has a sum of its own for the gradient
 /// of the hidden states.
@@ -34,9 +31,17 @@ pub struct Input<'a> {
     pub targets: &'a [i32],
     /// Of each row in the loss.
     pub weights: &'a [f32],
-    /// `[R, V]`, in place of the noise that is drawn.
-    pub noise: Option<&'a [f32]>,
+    pub noise: Noise<'a>,
     pub draw: Draw,
+}
+
+/// Of a draw.
+#[derive(Clone, Copy)]
+pub enum Noise<'a> {
+    /// Row `r` has that of row `first_row + r`.
+    Seed { seed: u32, first_row: u32 },
+    /// `[R, V]`
+    Given(&'a [f32]),
 }
 
 impl<'a> Input<'a> {
@@ -55,16 +60,17 @@ impl<'a> Input<'a> {
     /// So many rows, from `first` on.
     fn narrow(&self, first: usize, count: usize) -> Self {
         let rows = |values: &'a [f32], width: usize| &values[first * width..][..count * width];
-        let mut draw = self.draw;
-        if let DrawNoise::Seed { first_row, .. } = &mut draw.noise {
-            *first_row = first_row.wrapping_add(first as u32);
-        }
+        let noise = match self.noise {
+            Noise::Seed { seed, first_row } => {
+                Noise::Seed { seed, first_row: first_row.wrapping_add(first as u32) }
+            }
+            Noise::Given(noise) => Noise::Given(rows(noise, self.vocab())),
+        };
         Input {
             hidden: rows(self.hidden, self.width()),
             targets: &self.targets[first..][..count],
             weights: rows(self.weights, 1),
-            noise: self.noise.map(|noise| rows(noise, self.vocab())),
-            draw,
+            noise,
             ..*self
         }
     }
@@ -159,11 +165,14 @@ fn rows_of(input: &Input, logits: &mut [f32]) -> Vec<Guess> {
             let row = first + lane;
             lanes.target[lane] = input.targets[row];
             lanes.weight[lane] = input.weights[row];
-            if let DrawNoise::Seed { seed, first_row } = input.draw.noise {
+            if let Noise::Seed { seed, first_row } = input.noise {
                 lanes.key[lane] = row_key(seed, first_row.wrapping_add(row as u32));
             }
         }
-        let noise = input.noise.map(|noise| &noise[first * input.vocab()..]);
+        let noise = match input.noise {
+            Noise::Given(noise) => Some(&noise[first * input.vocab()..]),
+            Noise::Seed { .. } => None,
+        };
         let (logits, _) = panel.as_chunks_mut();
         softmax(logits, input.bias, &mut lanes, input.draw, noise, count);
         (0..count).map(|lane| lanes.guess(lane)).collect::<Vec<_>>()
