@@ -138,10 +138,9 @@ fn from_the_mask(
     sampling: &Sampling,
 ) -> Generated {
     let drawn = gather(hidden, &batch.positions); // [rows, width]
-    let weights = batch.weights.clone().inner().flatten(0, 1) / totals.drawn;
-    let targets: Tensor<1, Int> = batch.targets.clone().inner().flatten(0, 1);
-    let replaced = batch.weights.clone().inner().int().flatten(0, 1);
-    let (guesses, backward) = softmax.guess(drawn, targets, weights, replaced, sampling);
+    let (weights, replaced) = (&batch.weights, batch.weights.clone().inner().int());
+    let (guesses, backward) =
+        softmax.guess(drawn, &batch.targets, (weights, totals.drawn), replaced, sampling);
     let shape = batch.positions.dims();
     let samples = guesses.samples.reshape(shape);
     Generated {

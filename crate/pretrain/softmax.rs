@@ -99,18 +99,22 @@ pub struct TiedSoftmax<'a> {
 
 impl TiedSoftmax<'_> {
     /// The softmax of each row, and the term that carries its gradients (see `objective.rs`); the
-    /// other arguments are those of [`Rows`].
+    /// other arguments are those of [`Rows`], `weights` as shares of the `total`.
     ///
     /// # Shapes
-    /// - hidden: `[rows, hidden]`
+    /// - hidden: `[batch * drawn, hidden]`
+    /// - targets, weights, replaced: `[batch, drawn]`
     pub fn guess(
         &self,
         hidden: Tensor<2>,
-        targets: Tensor<1, Int>,
-        weights: Tensor<1>,
-        replaced: Tensor<1, Int>,
+        targets: &Tensor<2, Int>,
+        (weights, total): (&Tensor<2>, f64),
+        replaced: Tensor<2, Int>,
         sampling: &Sampling,
     ) -> (Guesses, Option<Tensor<1>>) {
+        let targets = targets.clone().inner().flatten(0, 1);
+        let weights = weights.clone().inner().flatten(0, 1) / total;
+        let replaced = replaced.flatten(0, 1);
         let hidden = self.head.transform(hidden); // [rows, embedding]
         let (table, bias) = (self.table.clone(), self.head.bias.val());
         let rows = Rows { hidden: hidden.clone().inner(), targets, weights, replaced };

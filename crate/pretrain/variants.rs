@@ -97,12 +97,10 @@ pub fn from_both_sides(
     sampling: &Sampling,
 ) -> Generated {
     let shape = batch.inputs.input_ids.dims();
-    let weights = batch.candidates.clone().inner().flatten(0, 1) / totals.candidates;
-    let targets: Tensor<1, Int> = batch.inputs.input_ids.clone().inner().flatten(0, 1);
     let counts = batch.counts.clone().inner();
-    let replaced = counts.clone().clamp(0, 1).flatten(0, 1);
-    let (guesses, backward) =
-        softmax.guess(hidden.flatten::<2>(0, 1), targets, weights, replaced, sampling);
+    let (targets, weights) = (&batch.inputs.input_ids, (&batch.candidates, totals.candidates));
+    let (hidden, replaced) = (hidden.flatten(0, 1), counts.clone().clamp(0, 1));
+    let (guesses, backward) = softmax.guess(hidden, targets, weights, replaced, sampling);
     let (samples, correct) = (guesses.samples.reshape(shape), guesses.correct.reshape(shape));
     let positions = batch.positions.clone().inner();
     Generated {
