@@ -2,6 +2,8 @@
 //! uses, and is fetched once; its environment variables count here, too.
 
 use std::env::var_os;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
 use electra::error::{Error, Result, nearest};
@@ -171,10 +173,7 @@ impl Hub {
         if name.len() != 64 {
             return Ok(());
         }
-        let bytes = std::fs::read(&blob).map_err(unreadable)?;
-        let sha256: String =
-            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        if sha256 == name {
+        if sha256(&blob).map_err(unreadable)? == name {
             return Ok(());
         }
         let removed = std::fs::remove_file(path).and_then(|()| std::fs::remove_file(&blob));
@@ -202,6 +201,21 @@ impl Hub {
             None => error.fix("Check the name; for a private model set HF_TOKEN."),
         }
     }
+}
+
+/// Of a file that may be larger than the memory.
+fn sha256(path: &Path) -> std::io::Result<String> {
+    let (mut file, mut hash) = (BufReader::new(File::open(path)?), Sha256::new());
+    loop {
+        let piece = file.fill_buf()?;
+        if piece.is_empty() {
+            break;
+        }
+        hash.update(piece);
+        let length = piece.len();
+        file.consume(length);
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn status(error: &ApiError) -> Option<u16> {
