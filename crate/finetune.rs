@@ -10,7 +10,7 @@ use crate::config::{ElectraConfig, QaHead};
 use crate::dataset::{ColumnChoice, Detected, Kind, LabelledFile, Problem, are_same};
 use crate::error::{Error, Result, listed, nearest};
 use crate::heads::{Electra, num_labels};
-use crate::pretrained::{self, ModelFiles};
+use crate::pretrained::{self, Files};
 use crate::seed::stream;
 use crate::tasks::{Encoded, Examples, Known, Reading, architecture, check_pairs, kind_of};
 use crate::tokenizer::Tokenizer;
@@ -157,7 +157,7 @@ pub struct TaskFiles<'a> {
 /// # Errors
 /// The data cannot be used, the model cannot be loaded, or a setting is out of range.
 pub fn start(
-    files: &ModelFiles,
+    files: &dyn Files,
     tokenizer: &Tokenizer,
     tasks: &[TaskFiles],
     options: &FinetuneOptions,
@@ -195,7 +195,7 @@ struct Prepared {
 }
 
 fn prepare(
-    files: &ModelFiles,
+    files: &dyn Files,
     tokenizer: &Tokenizer,
     number: usize,
     TaskFiles { kind, train, eval }: TaskFiles,
@@ -291,7 +291,7 @@ fn is_same(known: &Known, found: &Known) -> bool {
 /// The network to train: the folder's own where it is for this task and these labels, else a
 /// fresh head on its body.
 fn load(
-    files: &ModelFiles,
+    files: &dyn Files,
     config: ElectraConfig,
     train: &Examples,
     seed: u64,

@@ -20,27 +20,34 @@ mod init;
 mod names;
 mod parameters;
 mod pickle;
+mod pieces;
 mod pytorch;
 #[cfg(not(target_family = "wasm"))]
 mod tensorflow;
 mod weights;
 
-pub use folder::{ModelFiles, is_model_file, read_zip, to_zip};
+pub use folder::{ModelFiles, is_model_file, is_weights, read_zip, to_zip};
+#[cfg(target_family = "wasm")]
+pub(crate) use folder::{Zipped, as_it_is, open_zip};
 #[cfg(not(target_family = "wasm"))]
 pub use folder::{files_of_model, read_folder, write_folder};
 pub(crate) use init::Fresh;
 pub use init::Init;
 pub(crate) use names::Place;
 use parameters::fill;
-pub(crate) use parameters::{fill_from, held_from};
+pub(crate) use parameters::{ReadBack, fill_from, held_from};
 pub use parameters::{tensors, tensors_of};
+use pieces::read_whole;
+pub use pieces::{Files, Pieces};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use tensorflow::masked_crc32c;
 #[cfg(not(target_family = "wasm"))]
 pub use tensorflow::{Original, Part, find_checkpoint, read_checkpoint};
 pub use weights::HostTensor;
-use weights::{Weights, read_weights};
-pub(crate) use weights::{from_safetensors, header_word, to_safetensors, to_safetensors_with};
+use weights::{FRAMEWORK, Weights, read_weights};
+pub(crate) use weights::{
+    Tensors, Unread, extend, from_safetensors, header_of, header_word, to_safetensors,
+};
 
 /// A network with its weights.
 #[derive(Debug, Clone)]
@@ -56,7 +63,7 @@ pub struct Loaded {
 ///
 /// # Errors
 /// A file is missing or damaged, or a tensor is missing, unused or mis-shaped.
-pub fn load(files: &ModelFiles, device: &Device) -> Result<Loaded> {
+pub fn load(files: &dyn Files, device: &Device) -> Result<Loaded> {
     load_as(files, read_config(files)?, device)
 }
 
@@ -64,7 +71,7 @@ pub fn load(files: &ModelFiles, device: &Device) -> Result<Loaded> {
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_as(files: &ModelFiles, config: ElectraConfig, device: &Device) -> Result<Loaded> {
+pub fn load_as(files: &dyn Files, config: ElectraConfig, device: &Device) -> Result<Loaded> {
     let architecture = Architecture::of(&config)?;
     let (mut weights, left_behind) = read_weights(files)?;
     let model = Electra::new(&config, architecture, device);
@@ -86,7 +93,7 @@ pub fn left_behind_note(names: &[String]) -> Option<String> {
 /// # Errors
 /// As [`load`], for the tensors of the body.
 pub fn load_body(
-    files: &ModelFiles,
+    files: &dyn Files,
     config: ElectraConfig,
     architecture: Architecture,
     seed: u64,
@@ -150,6 +157,33 @@ pub async fn save_as(
     model_files(&tensors(model).await?, config, architecture, dtype)
 }
 
+/// Takes a piece of a file; what is given one after the other is the file.
+pub type Write<'a> = dyn FnMut(&[u8]) -> Result<()> + 'a;
+
+/// The weights as `model.safetensors`, tensor by tensor, so that no second copy of all is ever there.
+///
+/// # Errors
+/// The device failed, or `write` did.
+pub async fn write_weights(model: &Electra, write: &mut Write<'_>) -> Result<()> {
+    let read = ReadBack::of(model, None);
+    write(&header_of(read.shapes().collect(), Dtype::F32, FRAMEWORK))?;
+    read.each(|_, tensor| write_floats(&tensor.values, write)).await
+}
+
+/// Numbers that are written at once.
+const AT_ONCE: usize = 1 << 20;
+
+/// As they lie in a file of f32.
+pub(crate) fn write_floats(values: &[f32], write: &mut Write<'_>) -> Result<()> {
+    let mut bytes = Vec::new();
+    for part in values.chunks(AT_ONCE) {
+        bytes.clear();
+        extend(&mut bytes, part, Dtype::F32);
+        write(&bytes)?;
+    }
+    Ok(())
+}
+
 /// `config.json` and `model.safetensors` of tensors that are on the host already.
 ///
 /// # Errors
@@ -160,31 +194,36 @@ pub fn model_files(
     architecture: Architecture,
     dtype: Dtype,
 ) -> Result<ModelFiles> {
+    let too_large = |t: &HostTensor| t.values.iter().any(|v| f16::from_f32(*v).is_infinite());
+    if let Some((name, _)) = tensors.iter().find(|(_, t)| dtype == Dtype::F16 && too_large(t)) {
+        return Err(Error::new(name, "holds values that f16 has no room for").fix("Write f32."));
+    }
+    Ok(ModelFiles::from([
+        ("config.json".to_string(), config_file(config, architecture, dtype)),
+        ("model.safetensors".to_string(), to_safetensors(tensors, dtype)),
+    ]))
+}
+
+/// `config.json` beside weights of that type.
+pub fn config_file(config: &ElectraConfig, architecture: Architecture, dtype: Dtype) -> Vec<u8> {
     let mut config = config.clone();
     config.architectures = Some(vec![architecture.name(&config).to_string()]);
     // transformers creates the network in the type that is named here.
     config.other.shift_remove("torch_dtype");
     let word = if dtype == Dtype::F16 { "float16" } else { "float32" };
     config.other.insert("dtype".into(), word.into());
-    let too_large = |t: &HostTensor| t.values.iter().any(|v| f16::from_f32(*v).is_infinite());
-    if let Some((name, _)) = tensors.iter().find(|(_, t)| dtype == Dtype::F16 && too_large(t)) {
-        return Err(Error::new(name, "holds values that f16 has no room for").fix("Write f32."));
-    }
-    Ok(ModelFiles::from([
-        ("config.json".to_string(), config.to_json()),
-        ("model.safetensors".to_string(), to_safetensors(tensors, dtype)),
-    ]))
+    config.to_json()
 }
 
 /// Reads and checks `config.json`.
 ///
 /// # Errors
 /// It is missing or not an ELECTRA config.
-pub fn read_config(files: &ModelFiles) -> Result<ElectraConfig> {
-    let bytes = files.get("config.json").ok_or_else(|| {
+pub fn read_config(files: &dyn Files) -> Result<ElectraConfig> {
+    let bytes = read_whole(files, "config.json")?.ok_or_else(|| {
         Error::new("config.json", "is missing").fix("A model folder has it beside its weights.")
     })?;
-    ElectraConfig::from_json(bytes)
+    ElectraConfig::from_json(&bytes)
 }
 
 /// The tensors of a model folder by their Hugging Face names, and the names of those that are left
@@ -193,6 +232,7 @@ pub fn read_config(files: &ModelFiles) -> Result<ElectraConfig> {
 /// # Errors
 /// The weights are missing or damaged.
 #[cfg(not(target_family = "wasm"))]
-pub fn read_tensors(files: &ModelFiles) -> Result<(BTreeMap<String, HostTensor>, Vec<String>)> {
-    read_weights(files).map(|(weights, left_behind)| (weights.tensors, left_behind))
+pub fn read_tensors(files: &dyn Files) -> Result<(BTreeMap<String, HostTensor>, Vec<String>)> {
+    let (weights, left_behind) = read_weights(files)?;
+    Ok((weights.into_host()?, left_behind))
 }

@@ -4,24 +4,33 @@
 //! JSON that the command line prints. Every method that touches a tensor is async, because the
 //! browser cannot wait for a GPU. Only one call may be inside a session at a time.
 
-use burn::tensor::Device;
-use js_sys::{Array, Object, Reflect, Uint8Array};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Tensor};
+use js_sys::{Array, Function, Object, Reflect, Uint8Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::*;
+use zip::ZipWriter;
 
 use crate::config::ElectraConfig;
 use crate::dataset::LabelledFile;
-use crate::device;
+use crate::device::{self, is_cpu};
 use crate::error::{Error, Result};
 use crate::finetune::{FinetuneOptions, Source, TaskFiles, TrainPlan, check_vocabulary, start};
+use crate::gradients::examples_at_once;
 use crate::heads::{Architecture, Electra};
 use crate::inspect;
-use crate::pretrained::{self, Loaded, ModelFiles};
+use crate::pretrained::{self, Files, Loaded, ModelFiles, Pieces, Zipped};
 use crate::query::{Details, Input, Pipeline};
 use crate::self_test::{SelfTest, self_test};
-use crate::tasks::{Examples, Known, check_pairs, kind_of};
+use crate::tasks::{self, Examples, Known, check_pairs, kind_of};
 use crate::tokenizer::Tokenizer;
 use crate::train::{Progress, Trainer};
 
@@ -56,9 +65,74 @@ pub struct Session {
 
 /// A loaded model folder.
 struct Opened {
-    files: ModelFiles,
+    files: PageFiles,
     tokenizer: Tokenizer,
     loaded: Loaded,
+}
+
+/// A model's files: the weights stay where the page has them, and are read from there again for
+/// every run.
+#[derive(Default)]
+struct PageFiles {
+    small: ModelFiles,
+    weights: BTreeMap<String, Outside>,
+}
+
+impl Files for PageFiles {
+    fn open(&self, name: &str) -> Option<&dyn Pieces> {
+        let outside = self.weights.get(name).map(|file| file as &dyn Pieces);
+        outside.or_else(|| self.small.open(name))
+    }
+}
+
+/// A file outside of the engine's memory, or a part of one: `{size, read(start, end)}` of the worker's.
+struct Outside {
+    read: Function,
+    place: Range<usize>,
+}
+
+impl Outside {
+    fn new(file: &JsValue) -> Result<Self> {
+        let get = |key: &str| Reflect::get(file, &key.into()).ok();
+        let size = get("size").and_then(|size| size.as_f64());
+        let read = get("read").and_then(|read| read.dyn_into().ok());
+        match (size, read) {
+            // What has more, no index here can reach.
+            (Some(size), Some(read)) if size <= usize::MAX as f64 => {
+                Ok(Outside { read, place: 0..size as usize })
+            }
+            _ => Err(Error::new("file", "is larger than any that can be read here")),
+        }
+    }
+
+    fn part(&self, Range { start, end }: Range<usize>) -> Self {
+        let first = self.place.start;
+        Outside { read: self.read.clone(), place: first + start..first + end }
+    }
+
+    fn all(&self) -> io::Result<Vec<u8>> {
+        Ok(self.read(0..self.length())?.into_owned())
+    }
+}
+
+impl Pieces for Outside {
+    fn length(&self) -> usize {
+        self.place.len()
+    }
+
+    fn read(&self, range: Range<usize>) -> io::Result<Cow<'_, [u8]>> {
+        if range.end > self.length() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let [start, end] = [range.start, range.end].map(|at| (self.place.start + at) as f64);
+        let read = self.read.call2(&JsValue::NULL, &start.into(), &end.into());
+        let read = read.map_err(|e| io::Error::other(words_of(&e)))?;
+        let bytes = read.dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec()).unwrap_or_default();
+        if bytes.len() != range.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(Cow::Owned(bytes))
+    }
 }
 
 #[wasm_bindgen]
@@ -86,9 +160,10 @@ impl Session {
         answer(&self.self_test)
     }
 
-    /// Loads a model from `{name: Uint8Array}`: a folder's files, or one zip.
+    /// Loads a model from `{name: {size, read(start, end)}}`, a folder's files or one zip; `read` gives
+    /// those bytes of the file, for as long as the model is there.
     pub async fn load(&mut self, files: JsValue) -> std::result::Result<JsValue, JsValue> {
-        let files = model_files(files).map_err(to_js)?;
+        let files = page_files(files).map_err(to_js)?;
         self.opened = Some(open(files, &self.device).map_err(to_js)?);
         (self.run, self.rehearsal) = (None, None);
         self.info()
@@ -124,8 +199,9 @@ impl Session {
         train: JsValue,
         eval: JsValue,
     ) -> std::result::Result<JsValue, JsValue> {
+        self.rehearsal = None;
         let (trainer, plan) = self.prepare(options, train, eval, None).map_err(to_js)?;
-        (self.run, self.rehearsal, self.rests) = (Some(trainer), None, false);
+        (self.run, self.rests) = (Some(trainer), false);
         answer(&plan)
     }
 
@@ -163,24 +239,37 @@ impl Session {
         Ok(trainer.ask_for_evaluation())
     }
 
-    /// The run between two steps, as bytes that `restore` goes on from.
-    pub async fn save_state(&mut self) -> std::result::Result<Uint8Array, JsValue> {
+    /// The run between two steps: `write(bytes)` takes piece after piece of what `restore` goes on from.
+    pub async fn save_state(&mut self, write: Function) -> std::result::Result<(), JsValue> {
         let Some(trainer) = &mut self.run else { return Err(no_run()) };
-        let bytes = trainer.save().await.map_err(to_js)?;
-        Ok(Uint8Array::from(bytes.as_slice()))
+        // What `write` throws says more to the worker than any words about it.
+        let mut thrown = None;
+        let mut write = |piece: &[u8]| {
+            let written = write.call1(&JsValue::NULL, &Uint8Array::from(piece));
+            written.map(drop).map_err(|e| {
+                thrown = Some(e);
+                Error::new("the run", "cannot be written")
+            })
+        };
+        let saved = trainer.save_to(&mut write).await;
+        thrown.map_or(saved.map_err(to_js), Err)
     }
 
-    /// As `start` with the same arguments, and then the run stands where it was saved; after an
-    /// error, too, nothing has changed.
+    /// As `start` with the same arguments, and then the run stands where it was saved: in the file
+    /// `state`, `{size, read(start, end)}`. After an error, too, nothing has changed.
     pub async fn restore(
         &mut self,
         options: JsValue,
         train: JsValue,
         eval: JsValue,
-        state: Vec<u8>,
+        state: JsValue,
     ) -> std::result::Result<JsValue, JsValue> {
-        let (mut trainer, plan) = self.prepare(options, train, eval, None).map_err(to_js)?;
-        trainer.restore(&state).map_err(to_js)?;
+        let restored = || {
+            let (mut trainer, plan) = self.prepare(options, train, eval, None)?;
+            trainer.restore(&Outside::new(&state)?)?;
+            Ok((trainer, plan))
+        };
+        let (trainer, plan) = restored().map_err(to_js)?;
         (self.run, self.rests) = (Some(trainer), true);
         answer(&plan)
     }
@@ -191,7 +280,10 @@ impl Session {
         let progress = trainer.advance().await.map_err(to_js)?;
         match progress {
             Progress::Step(_) => self.rests = false,
-            Progress::Done { .. } => self.rests = true,
+            Progress::Done { .. } => {
+                self.rests = true;
+                trainer.forget_moments();
+            }
             _ => {}
         }
         answer(&progress)
@@ -229,20 +321,131 @@ impl Session {
         answer(&self.detections(texts).await.map_err(to_js)?)
     }
 
-    /// The folder of the fine-tuned model, or of the loaded one, as `{name: Uint8Array}`.
-    pub async fn export_files(&self) -> std::result::Result<JsValue, JsValue> {
-        let object = Object::new();
-        for (name, bytes) in self.export().await.map_err(to_js)? {
-            Reflect::set(&object, &name.into(), &Uint8Array::from(bytes.as_slice()))?;
-        }
-        Ok(object.into())
+    /// The folder of the fine-tuned model, or of the loaded one: `write(name, bytes)` takes its files,
+    /// one after the other, each piece by piece.
+    pub async fn export_files(&self, write: Function) -> std::result::Result<(), JsValue> {
+        let write = |name: &str, piece: &[u8]| {
+            let written = write.call2(&JsValue::NULL, &name.into(), &Uint8Array::from(piece));
+            written.map(drop).map_err(|e| Error::new("model", words_of(&e)))
+        };
+        self.export(write).await.map_err(to_js)
     }
 
-    /// The same as one zip, with `more` files of the same form in it.
-    pub async fn export_zip(&self, more: JsValue) -> std::result::Result<Uint8Array, JsValue> {
-        let mut files = self.export().await.map_err(to_js)?;
-        files.extend(files_of(more));
-        Ok(Uint8Array::from(pretrained::to_zip(&files).as_slice()))
+    /// The same as the parts of one zip, with the `more` in it, `{name: Uint8Array}`. `keep(bytes)` takes
+    /// large ones out of the engine's memory and gives what stands for them: a Blob.
+    pub async fn export_zip(
+        &self,
+        more: JsValue,
+        keep: Function,
+    ) -> std::result::Result<Array, JsValue> {
+        let failed = |e: &dyn Display| Error::new("model", format!("cannot be packed ({e})"));
+        let zipped = async {
+            let (mut archive, mut begun) = (ZipWriter::new(Parts::new(keep)), String::new());
+            self.export(|name, piece| {
+                if begun != name {
+                    archive.start_file(name, pretrained::as_it_is()).map_err(|e| failed(&e))?;
+                    begun = name.to_string();
+                }
+                archive.write_all(piece).map_err(|e| failed(&e))
+            })
+            .await?;
+            for (name, bytes) in entries(more) {
+                let bytes = Uint8Array::new(&bytes).to_vec();
+                archive.start_file(name, pretrained::as_it_is()).map_err(|e| failed(&e))?;
+                archive.write_all(&bytes).map_err(|e| failed(&e))?;
+            }
+            archive.finish().map_err(|e| failed(&e))
+        };
+        Ok(zipped.await.map_err(to_js)?.into_array())
+    }
+}
+
+/// What a zip is written to: large pieces go out at once, small ones stay here, for to the head of a file
+/// its writer comes back once it knows the checksum.
+struct Parts {
+    keep: Function,
+    parts: Vec<(Range<u64>, Content)>,
+    at: u64,
+}
+
+enum Content {
+    Here(Vec<u8>),
+    Kept(JsValue),
+}
+
+/// From so many bytes on a piece is large.
+const LARGE: usize = 1 << 16;
+
+impl Parts {
+    fn new(keep: Function) -> Self {
+        Parts { keep, parts: Vec::new(), at: 0 }
+    }
+
+    fn end(&self) -> u64 {
+        self.parts.last().map_or(0, |(place, _)| place.end)
+    }
+
+    fn into_array(self) -> Array {
+        let value = |(_, content)| match content {
+            Content::Here(bytes) => Uint8Array::from(&bytes[..]).into(),
+            Content::Kept(value) => value,
+        };
+        self.parts.into_iter().map(value).collect()
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let place = self.at..self.at + bytes.len() as u64;
+        if bytes.len() >= LARGE {
+            let kept = self.keep.call1(&JsValue::NULL, &Uint8Array::from(bytes));
+            let kept = kept.map_err(|e| io::Error::other(words_of(&e)))?;
+            self.parts.push((place, Content::Kept(kept)));
+        } else if let Some((last, Content::Here(here))) = self.parts.last_mut() {
+            here.extend_from_slice(bytes);
+            last.end = place.end;
+        } else {
+            self.parts.push((place, Content::Here(bytes.to_vec())));
+        }
+        Ok(())
+    }
+
+    fn overwrite(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (start, end) = (self.at, self.at + bytes.len() as u64);
+        let part =
+            self.parts.iter_mut().find(|(place, _)| place.start <= start && end <= place.end);
+        let Some((place, Content::Here(here))) = part else {
+            return Err(io::Error::other("what was written before cannot be changed"));
+        };
+        let first = (start - place.start) as usize;
+        here[first..first + bytes.len()].copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+impl Write for Parts {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.at == self.end() {
+            self.append(bytes)?
+        } else {
+            self.overwrite(bytes)?
+        }
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Seek for Parts {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.end().checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 
@@ -257,7 +460,8 @@ impl Session {
         let options = FinetuneOptions { sample, ..FinetuneOptions::from_json(from_js(options)?)? };
         let train = read_data(train)?;
         let eval = if eval.is_falsy() { None } else { Some(read_data(eval)?) };
-        let Opened { files, tokenizer, .. } = self.opened()?;
+        let Opened { files, tokenizer, loaded } = self.opened()?;
+        check_room_to_train(loaded, &options, &self.device)?;
         let task = TaskFiles { kind: options.task, train: &train, eval: eval.as_ref() };
         let (trainer, mut plans) = start(files, tokenizer, &[task], &options, &self.device)?;
         Ok((trainer, plans.remove(0)))
@@ -268,7 +472,6 @@ impl Session {
     }
 
     fn model_info(&self) -> Result<Value> {
-        use burn::module::Module;
         let Opened { loaded, tokenizer, .. } = self.opened()?;
         let positions = loaded.config.max_position_embeddings;
         let architecture = loaded.architecture;
@@ -379,17 +582,27 @@ impl Session {
         self.ask_texts(self.loaded(BATCH)?, texts, JsValue::NULL).await
     }
 
-    async fn export(&self) -> Result<ModelFiles> {
+    /// Hands the files of the folder over, each piece by piece.
+    async fn export(&self, mut write: impl FnMut(&str, &[u8]) -> Result<()>) -> Result<()> {
         let opened = self.opened()?;
-        let mut files = match &self.run {
-            Some(trainer) => trainer.export(0).await?,
+        let (model, config, architecture) = match &self.run {
+            Some(trainer) => {
+                let (model, config) = trainer.result(0);
+                let task = kind_of(&config)?.expect("a model in training has a task");
+                (model, config, tasks::architecture(task))
+            }
             None => {
                 let Loaded { model, config, architecture, .. } = &opened.loaded;
-                pretrained::save(model, config, *architecture).await?
+                (model.clone(), config.clone(), *architecture)
             }
         };
-        files.extend(opened.tokenizer.to_files()?);
-        Ok(files)
+        let config = pretrained::config_file(&config, architecture, pretrained::Dtype::F32);
+        write("config.json", &config)?;
+        pretrained::write_weights(&model, &mut |piece| write("model.safetensors", piece)).await?;
+        for (name, bytes) in opened.tokenizer.to_files()? {
+            write(&name, &bytes)?;
+        }
+        Ok(())
     }
 }
 
@@ -425,30 +638,125 @@ fn details(options: JsValue) -> Result<Details> {
     Ok(Details { logits, top_k })
 }
 
-fn open(files: ModelFiles, device: &Device) -> Result<Opened> {
+fn open(files: PageFiles, device: &Device) -> Result<Opened> {
     // First of all: what is missing from a folder that is no model at all.
-    pretrained::read_config(&files)?;
-    let tokenizer = Tokenizer::from_files(&files)?;
+    let config = pretrained::read_config(&files)?;
+    let tokenizer = Tokenizer::from_files(&files.small)?;
+    if is_cpu(device) {
+        let sizes = parameter_sizes(&config, Architecture::of(&config)?, device);
+        let largest = sizes.iter().max().copied().unwrap_or(0);
+        // The largest is here twice, as it comes and as it is to lie.
+        check_room("to be loaded", sizes.into_iter().chain([largest]))?;
+    }
     let loaded = pretrained::load(&files, device)?;
     check_vocabulary(&tokenizer, &loaded.config)?;
     Ok(Opened { files, tokenizer, loaded })
 }
 
-fn files_of(object: JsValue) -> ModelFiles {
-    let file = |entry: JsValue| {
-        let entry = Array::from(&entry);
-        let name = entry.get(0).as_string().unwrap_or_default();
-        (name, Uint8Array::new(&entry.get(1)).to_vec())
-    };
-    Object::entries(&Object::from(object)).iter().map(file).collect()
+/// Copies of the weights in training: themselves, two of the gradient while its parts are added, and
+/// the two moments.
+const IN_TRAINING: usize = 5;
+
+/// Once there is no memory left the engine is gone, with all that it held: so what training takes is
+/// asked for before.
+///
+/// # Errors
+/// There is not so much.
+fn check_room_to_train(loaded: &Loaded, options: &FinetuneOptions, device: &Device) -> Result<()> {
+    if !is_cpu(device) {
+        return Ok(());
+    }
+    let (config, settings) = (&loaded.config, &options.config);
+    let sizes = parameter_sizes(config, loaded.architecture, device);
+    let copies = IN_TRAINING + usize::from(settings.keep_best);
+    let weights = std::iter::repeat_n(sizes, copies).flatten();
+    let length = settings.max_seq_length;
+    let tokens = length * examples_at_once(settings.batch_size, length, device);
+    let kept = tokens * KEPT_OF_A_TOKEN * (config.hidden_size + config.intermediate_size) * 4;
+    check_room("to be trained", weights.chain(vec![kept; config.num_hidden_layers]))
 }
 
-fn model_files(object: JsValue) -> Result<ModelFiles> {
-    let files = files_of(object);
-    match files.iter().find(|(name, _)| name.to_lowercase().ends_with(".zip")) {
-        Some((name, bytes)) => pretrained::read_zip(name, bytes),
-        None => Ok(files),
+/// Of each width of a layer, so many numbers of each token are kept for the way back.
+const KEPT_OF_A_TOKEN: usize = 6;
+
+/// In bytes.
+fn parameter_sizes(
+    config: &ElectraConfig,
+    architecture: Architecture,
+    device: &Device,
+) -> Vec<usize> {
+    struct Sizes(Vec<usize>);
+    impl ModuleVisitor for Sizes {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            self.0.push(param.lazy_shape().num_elements() * size_of::<f32>());
+        }
     }
+    let mut sizes = Sizes(Vec::new());
+    Electra::new(config, architecture, device).visit(&mut sizes);
+    sizes.0
+}
+
+/// Is there memory for all of these blocks? They are taken, and let go again.
+fn check_room(purpose: &str, blocks: impl Iterator<Item = usize>) -> Result<()> {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    for size in blocks {
+        let mut block = Vec::new();
+        if block.try_reserve_exact(size).is_err() {
+            let problem =
+                format!("this model is too large {purpose} in the memory that a page may have");
+            return Err(Error::new("memory", problem).fix(
+                "Choose a smaller one, such as ELECTRA-Small. Where a run is over, download its model, \
+                 and load one again before the next run: that needs less.",
+            ));
+        }
+        // A compiler may leave out what nobody looks at.
+        taken.push(std::hint::black_box(block));
+    }
+    Ok(())
+}
+
+fn entries(object: JsValue) -> Vec<(String, JsValue)> {
+    let entry = |entry: JsValue| {
+        let entry = Array::from(&entry);
+        (entry.get(0).as_string().unwrap_or_default(), entry.get(1))
+    };
+    Object::entries(&Object::from(object)).iter().map(entry).collect()
+}
+
+fn page_files(object: JsValue) -> Result<PageFiles> {
+    let mut files = PageFiles::default();
+    for (name, file) in entries(object) {
+        let file = Outside::new(&file).map_err(|e| Error { place: name.clone(), ..e })?;
+        let whole = |file: &Outside| {
+            file.all().map_err(|e| Error::new(&name, format!("cannot be read ({e})")))
+        };
+        if name.to_lowercase().ends_with(".zip") {
+            return zipped_files(&name, &file, whole);
+        }
+        match pretrained::is_weights(&name) {
+            true => drop(files.weights.insert(name, file)),
+            false => drop(files.small.insert(name.clone(), whole(&file)?)),
+        }
+    }
+    Ok(files)
+}
+
+fn zipped_files(
+    name: &str,
+    zip: &Outside,
+    whole: impl Fn(&Outside) -> Result<Vec<u8>>,
+) -> Result<PageFiles> {
+    let mut files = PageFiles::default();
+    for (name, zipped) in pretrained::open_zip(name, zip)? {
+        match zipped {
+            Zipped::At(place) if pretrained::is_weights(&name) => {
+                files.weights.insert(name, zip.part(place));
+            }
+            Zipped::At(place) => drop(files.small.insert(name, whole(&zip.part(place))?)),
+            Zipped::Unpacked(bytes) => drop(files.small.insert(name, bytes)),
+        }
+    }
+    Ok(files)
 }
 
 fn read_data(data: JsValue) -> Result<Source> {
@@ -483,4 +791,10 @@ fn to_js(error: Error) -> JsValue {
     // Beside the whole message, for a page that shows advice apart.
     let _ = Reflect::set(&js, &"remedy".into(), &error.remedy.into());
     js.into()
+}
+
+/// What JavaScript threw.
+fn words_of(thrown: &JsValue) -> String {
+    let message = thrown.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
+    message.or_else(|| thrown.as_string()).unwrap_or_else(|| "it failed".into())
 }

@@ -6,9 +6,11 @@
 // and written when the state is whole, so whatever happens in between, the other slot holds the checkpoint before.
 // Reading works anywhere; writing needs a worker.
 
+import { piecesOf } from './pieces.js'
+
 const FOLDER = 'electra-run'
 const LOCK = 'electra-run'
-const FORMAT = 1
+const FORMAT = 2
 const SLOTS = [0, 1]
 // A page that was just reloaded or closed may take a moment to let go.
 const PATIENCE = 3000
@@ -68,7 +70,7 @@ export async function holdRun() {
 /**
  * Writes a checkpoint; only who holds the run may.
  * @param run `id`, `job` (what never changes: { about: JSON, files: { name: Blob or bytes } }) and `summary`, as `savedRun` tells it
- * @param parts the state: { name: bytes }
+ * @param parts the state: { name: bytes }, or a function that hands them piece by piece to the one it is given
  * @returns its size in bytes
  */
 export async function writeRun({ id, job, summary }, parts) {
@@ -145,27 +147,31 @@ function damaged() {
 
 // ---- files
 
-/** What `writeRun` wrote: { id, job, files, parts }, or null where a byte is not what it was. */
+/** What `writeRun` wrote: { id, about, files, parts }, Blobs of files that are there until the next checkpoint, or null where a byte is not what it was. */
 async function readWhole(folder, { id, job, state, ...summary }) {
   const [{ 'job.json': about, ...files } = {}, parts] = [await readFile(folder, job) ?? {}, await readFile(folder, state)]
   if (!about || !parts) return null
-  return { id, summary, about: JSON.parse(new TextDecoder().decode(about)), files, parts }
+  return { id, summary, about: JSON.parse(await about.text()), files, parts }
 }
 
 async function readFile(folder, { file: name, parts }) {
   const file = await getFile(folder, name)
   const found = {}
   let at = 0
-  for (const { name: part, size, sha256 } of parts) {
-    const bytes = new Uint8Array(await file.slice(at, at + size).arrayBuffer().catch(() => new ArrayBuffer(0)))
-    if (await digest(bytes) !== sha256) return null
-    found[part] = bytes
-    at += size
+  for (const { name: part, size, checksum } of parts) {
+    found[part] = file.slice(at, at += size)
+    let sum = NO_BYTES
+    try {
+      for await (const bytes of piecesOf(found[part])) sum = checksumOf(bytes, sum)
+    } catch {
+      return null
+    }
+    if (sum !== checksum) return null
   }
   return found
 }
 
-/** Writes { name: Blob or bytes } one after the other and tells where everything is. */
+/** Writes { name: Blob, bytes or function } one after the other and tells where everything is. */
 async function writeFile(folder, name, parts) {
   const handle = await (await folder.getFileHandle(name, { create: true })).createSyncAccessHandle()
   try {
@@ -173,16 +179,30 @@ async function writeFile(folder, name, parts) {
     const listed = []
     let at = 0
     for (const [part, content] of Object.entries(parts)) {
-      const bytes = content instanceof Blob ? new Uint8Array(await content.arrayBuffer()) : content
-      if (handle.write(bytes, { at }) < bytes.length) throw new DOMException('There is no room.', 'QuotaExceededError')
-      listed.push({ name: part, size: bytes.length, sha256: await digest(bytes) })
-      at += bytes.length
+      const start = at
+      let checksum = NO_BYTES
+      const write = bytes => {
+        if (handle.write(bytes, { at }) < bytes.length) throw new DOMException('There is no room.', 'QuotaExceededError')
+        checksum = checksumOf(bytes, checksum)
+        at += bytes.length
+      }
+      if (typeof content === 'function') await content(write)
+      else for await (const bytes of piecesOf(content)) write(bytes)
+      listed.push({ name: part, size: at - start, checksum })
     }
     await handle.flush()
     return { file: name, size: at, parts: listed }
   } finally {
     await handle.close()
   }
+}
+
+// The browser's SHA-256 wants all bytes at once. A changed byte always changes this one: FNV-1a.
+const NO_BYTES = 0x811c9dc5
+
+function checksumOf(bytes, sum) {
+  for (let at = 0; at < bytes.length; at++) sum = Math.imul(sum ^ bytes[at], 0x01000193)
+  return sum
 }
 
 /** Another run's checkpoint and files, and what a crash may have left. */

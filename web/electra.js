@@ -257,7 +257,7 @@ export class Model {
   /** The model as one zip of a Hugging Face folder; `readme`: a text to put into it. */
   async export({ readme } = {}) {
     const more = readme === undefined ? {} : { 'README.md': new TextEncoder().encode(readme) }
-    return new Blob([await this.#engine.request('export_zip', { more })], { type: 'application/zip' })
+    return this.#engine.request('export_zip', { more })
   }
 
   /** The model's files: { name: Uint8Array }, as `transformers` reads them. */

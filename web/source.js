@@ -1,11 +1,12 @@
 // Where a model's files come from: a folder or zip by address, files chosen by the user, or the Hugging Face hub.
-// Every source ends in the same thing: { file name: bytes }, which the Session reads.
+// Every source ends in the same thing: { file name: Blob }. A browser keeps large ones outside of the page's memory.
 
 const HUB = 'https://huggingface.co'
 const HUB_CACHE = 'electra-hub-1'
 // In the order that transformers looks: the first is enough.
 const WEIGHTS = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin', 'pytorch_model.bin.index.json']
-const REPOSITORY = /^[\w.-]+\/[\w.-]+(@[\w./-]+)?$/
+// No name begins with a dot: './models' is a folder.
+const REPOSITORY = /^\w[\w.-]*\/\w[\w.-]*(@[\w./-]+)?$/
 
 /**
  * Reads a model's files.
@@ -45,9 +46,8 @@ function baseName(path) {
   return decodeURIComponent(path.split(/[?#]/)[0].split('/').filter(Boolean).pop() ?? 'model')
 }
 
-async function readFiles(files) {
-  const read = files.map(async ({ name, blob }) => [name, new Uint8Array(await blob.arrayBuffer())])
-  const all = Object.fromEntries(await Promise.all(read))
+function readFiles(files) {
+  const all = Object.fromEntries(files.map(({ name, blob }) => [name, blob]))
   if (files.length === 1 && !all['config.json']) {
     // One file is a zip, whatever it is called.
     const [name] = Object.keys(all)
@@ -57,9 +57,9 @@ async function readFiles(files) {
 }
 
 async function readZip(url, onBytes) {
-  const bytes = await download(url, onBytes)
-  if (!bytes) throw new Error(`${url}: not found (404)\n  Check the address.`)
-  return bytes
+  const zip = await download(url, onBytes)
+  if (!zip) throw new Error(`${url}: not found (404)\n  Check the address.`)
+  return zip
 }
 
 async function readFolder(url, onBytes) {
@@ -90,23 +90,23 @@ async function readModelFiles(read) {
   }
   const plain = ['config.json', 'tokenizer_config.json']
   const all = await Promise.all([...plain.map(async name => [[name, await read(name)]]), tokenizer(), readWeights(read)])
-  return Object.fromEntries(all.flat().filter(([, bytes]) => bytes))
+  return Object.fromEntries(all.flat().filter(([, blob]) => blob))
 }
 
 /** The first form of the weights that is there; of an index with the files that it names. */
 async function readWeights(read) {
   for (const name of WEIGHTS) {
-    const bytes = await read(name)
-    if (!bytes) continue
-    const parts = name.endsWith('.index.json') ? partsOf(name, bytes) : []
-    return [[name, bytes], ...await Promise.all(parts.map(async part => [part, await read(part)]))]
+    const blob = await read(name)
+    if (!blob) continue
+    const parts = name.endsWith('.index.json') ? partsOf(await blob.text()) : []
+    return [[name, blob], ...await Promise.all(parts.map(async part => [part, await read(part)]))]
   }
   return []
 }
 
-function partsOf(name, bytes) {
+function partsOf(index) {
   try {
-    return [...new Set(Object.values(JSON.parse(new TextDecoder().decode(bytes)).weight_map))]
+    return [...new Set(Object.values(JSON.parse(index).weight_map))]
   } catch {
     // The engine says what is wrong with it.
     return []
@@ -118,16 +118,16 @@ async function downloadCached(url, onBytes) {
   const cache = await self.caches?.open(HUB_CACHE).catch(() => null)
   const hit = await cache?.match(url)
   if (hit) return readBody(hit, url, onBytes)
-  const bytes = await download(url, onBytes)
-  if (bytes) {
-    const kept = new Response(bytes, { headers: { 'content-length': String(bytes.length) } })
+  const blob = await download(url, onBytes)
+  if (blob) {
+    const kept = new Response(blob, { headers: { 'content-length': String(blob.size) } })
     // A full disk or a private window may refuse; the model is in hand all the same.
     await cache?.put(url, kept).catch(() => {})
   }
-  return bytes
+  return blob
 }
 
-/** The bytes at `url`, or null where the server has no such file. */
+/** What is at `url`, or null where the server has no such file. */
 async function download(url, onBytes) {
   const response = await fetchOrExplain(url)
   // The hub answers 401 for a repository that does not exist.
@@ -149,26 +149,10 @@ export async function fetchOrExplain(url) {
   }
 }
 
-async function readBody(response, url, onBytes) {
-  const parts = []
-  const counted = countBytes(response, url, onBytes)
-  const reader = counted.getReader()
-  let length = 0
-  for (;;) {
-    const { done, value } = await reader.read().catch(() => {
-      throw new Error(`${url}: the download broke off\n  Check the connection and try again.`)
-    })
-    if (done) break
-    parts.push(value)
-    length += value.length
-  }
-  const bytes = new Uint8Array(length)
-  let at = 0
-  for (const part of parts) {
-    bytes.set(part, at)
-    at += part.length
-  }
-  return bytes
+function readBody(response, url, onBytes) {
+  return new Response(countBytes(response, url, onBytes)).blob().catch(() => {
+    throw new Error(`${url}: the download broke off\n  Check the connection and try again.`)
+  })
 }
 
 /** The response's body as a stream that reports its bytes as they pass. */

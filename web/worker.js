@@ -3,6 +3,7 @@
 
 import { finishRun, holdRun, readRun, writeRun } from './checkpoints.js'
 import { chooseDevice, describeMachine } from './device.js'
+import { copyOf, readable } from './pieces.js'
 import { countBytes, fetchOrExplain, readSource } from './source.js'
 
 const PROGRESS_INTERVAL = 50
@@ -14,7 +15,7 @@ const TIMED = 1000
 const TIMED_UPDATES = 10
 
 let session = null
-// The model's files as they came, kept for checkpoints; blobs, which the browser may hold elsewhere than in memory.
+// The model's files as they came, for the engine and for checkpoints; Blobs, which the browser holds elsewhere than in memory.
 let modelFiles = null
 let chosenDevice = null
 let run = null
@@ -73,8 +74,8 @@ function handle(id, type, data) {
     case 'predict': return alone(() => session.predict(data.inputs, data.options))
     case 'detect': return alone(() => session.detect(data.texts))
     case 'fill': return alone(() => session.fill(data.texts, data.options))
-    case 'export_files': return alone(() => session.export_files())
-    case 'export_zip': return alone(() => session.export_zip(data.more))
+    case 'export_files': return exportFiles()
+    case 'export_zip': return exportZip(data.more)
     default: throw new Error(`The worker knows no request "${type}".`)
   }
 }
@@ -156,11 +157,11 @@ async function load(id, { source, device: wanted, wish, reason, wasm, engine }) 
   emit(id, { event: 'loading', stage: device.kind === 'webgpu' ? 'self-test' : 'start' })
   const made = await createSession(Session, device.kind)
   emit(id, { event: 'loading', stage: 'model' })
-  await made.load(files)
+  await made.load(Object.fromEntries(await Promise.all(Object.entries(files).map(async ([name, file]) => [name, await readable(file)]))))
   const restored = saved && await restore(made, saved)
   session = made
   run = restored
-  modelFiles = Object.fromEntries(Object.entries(files).map(([name, bytes]) => [name, new Blob([bytes])]))
+  modelFiles = files
   device.self_test = made.self_test()
   chosenDevice = { kind: device.kind, name: device.name, wish }
   return { info: made.info(), device, engine: module, run: run && tellRun(run) }
@@ -328,7 +329,7 @@ async function keep(id, mine) {
   if (!mine.release || kept.step === history.steps) return
   const started = performance.now()
   try {
-    const state = await alone(() => session.save_state())
+    const state = write => alone(() => session.save_state(write))
     const bytes = await writeRun(describeRun(mine), { state, 'history.json': new TextEncoder().encode(JSON.stringify(history)) })
     kept.step = history.steps
     emit(id, { event: 'checkpoint', step: history.steps, bytes })
@@ -349,7 +350,7 @@ function explainUnsaved(error) {
 
 function describeRun({ id, job: { options, train, evaluation }, every, title, about, history }) {
   const { plan, steps } = history
-  const model = Object.entries(modelFiles).map(([name, blob]) => [`model/${name}`, blob])
+  const model = Object.entries(modelFiles).map(([name, file]) => [`model/${name}`, file])
   return {
     id,
     job: {
@@ -368,22 +369,38 @@ async function finish(mine) {
   if (mine.release) await finishRun(mine.id).catch(() => {})
 }
 
-function filesOf({ files }) {
+/** The model of a saved run; it is needed longer than the run is saved. */
+async function filesOf({ files }) {
   const model = Object.entries(files).filter(([name]) => name.startsWith('model/'))
-  return Object.fromEntries(model.map(([name, bytes]) => [name.slice('model/'.length), bytes]))
+  return Object.fromEntries(await Promise.all(model.map(async ([name, blob]) => [name.slice('model/'.length), await copyOf(blob)])))
 }
 
 /** The saved run in a Session that holds its model. */
 async function restore(made, { id, summary: { title, about }, about: { options, every, train, evaluation }, files, parts }) {
+  const table = async (name, blob) => ({ name, bytes: new Uint8Array(await blob.arrayBuffer()) })
   const job = {
     options,
-    train: { name: train, bytes: files.train },
-    evaluation: evaluation === null ? undefined : { name: evaluation, bytes: files.evaluation },
+    train: await table(train, files.train),
+    evaluation: evaluation === null ? undefined : await table(evaluation, files.evaluation),
   }
-  await made.restore(options, job.train, job.evaluation, parts.state)
-  const history = JSON.parse(new TextDecoder().decode(parts['history.json']))
+  await made.restore(options, job.train, job.evaluation, await readable(parts.state))
+  const history = JSON.parse(await parts['history.json'].text())
   const kept = { step: history.steps, at: performance.now(), cost: 0 }
   return { ...newRun(job), id, every, title, about, history, kept }
+}
+
+// ---- export
+
+/** The files whole; until then their pieces lie outside of the engine's memory. */
+async function exportFiles() {
+  const pieces = {}
+  await alone(() => session.export_files((name, bytes) => { (pieces[name] ??= []).push(new Blob([bytes])) }))
+  const whole = Object.entries(pieces).map(async ([name, parts]) => [name, new Uint8Array(await new Blob(parts).arrayBuffer())])
+  return Object.fromEntries(await Promise.all(whole))
+}
+
+async function exportZip(more) {
+  return new Blob(await alone(() => session.export_zip(more, bytes => new Blob([bytes]))), { type: 'application/zip' })
 }
 
 // ---- stop and pause

@@ -542,7 +542,7 @@ impl Setup<'_> {
 
     fn go_on(&self, trainer: &mut Trainer, state: &[u8]) -> Result<()> {
         let path = &self.checkpoint.path;
-        trainer.restore(state).map_err(|e| at(path, e))?;
+        trainer.restore(&state).map_err(|e| at(path, e))?;
         let step = trainer.step();
         say(format_args!("resuming from {} at step {step}", path.display()));
         if self.args.finish {

@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::heads::{Architecture, DiscriminatorHead, GeneratorHead};
 use crate::kernels::DropoutMasks;
 use crate::model::{Dropout, ElectraModel, Embeddings, Encoder, Inputs, additive_mask};
-use crate::pretrained::{self, Fresh, HostTensor, ModelFiles};
+use crate::pretrained::{self, Fresh, HostTensor, ModelFiles, Tensors};
 
 /// Everything that pre-training trains.
 #[derive(Module, Debug)]
@@ -63,11 +63,11 @@ impl Pretraining {
     ///
     /// # Errors
     /// A tensor is missing, unused or mis-shaped.
-    pub fn with_weights(
+    pub(crate) fn with_weights(
         config: &PretrainConfig,
         vocab_size: usize,
         file: &str,
-        tensors: BTreeMap<String, HostTensor>,
+        tensors: Tensors<'_>,
         device: &Device,
     ) -> Result<Self> {
         pretrained::fill_from(Self::new(config, vocab_size, device), file, tensors, None)
@@ -107,6 +107,7 @@ impl Pretraining {
             false => |name| !name.starts_with("electra.") && !name.starts_with("generator."),
         };
         let fresh = Some(fresh(config, allowed));
+        let tensors = tensors.into_iter().map(|(name, tensor)| (name, tensor.into())).collect();
         Ok((pretrained::fill_from(network, "--init-from", tensors, fresh)?, notes))
     }
 

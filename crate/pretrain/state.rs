@@ -20,7 +20,7 @@ use crate::corpus::Corpus;
 use crate::distributed::World;
 use crate::error::{Error, Result};
 use crate::files::{name_of_partial, write_folder};
-use crate::pretrained::{self, Dtype, HostTensor, ModelFiles};
+use crate::pretrained::{self, Dtype, HostTensor, ModelFiles, Tensors};
 
 const TENSORS: &str = "training.safetensors";
 const STATE: &str = "state.json";
@@ -55,7 +55,9 @@ impl Checkpoint {
     pub fn read(path: &Path, device: &Device) -> Result<Self> {
         let state = read_state(path)?;
         let file = path.join(TENSORS).display().to_string();
-        let [weights, first, second] = read_parts(path, &file)?;
+        let bytes = fs::read(path.join(TENSORS))
+            .map_err(|e| Error::new(&file, format!("cannot be read ({e})")))?;
+        let [weights, first, second] = parts(&file, &bytes)?;
         let rows = weights.get(WORD_EMBEDDINGS).and_then(|table| table.shape.first());
         let vocab_size = rows.map_or(1, |rows| *rows);
         let network = Pretraining::with_weights(&state.config, vocab_size, &file, weights, device)?;
@@ -191,11 +193,9 @@ impl PretrainRun {
 }
 
 /// Weights, first and second moments of a checkpoint, by the names of the parameters.
-fn read_parts(path: &Path, file: &str) -> Result<[BTreeMap<String, HostTensor>; 3]> {
-    let bytes = fs::read(path.join(TENSORS))
-        .map_err(|e| Error::new(file, format!("cannot be read ({e})")))?;
-    let mut parts = [const { BTreeMap::new() }; 3];
-    for (name, tensor) in pretrained::from_safetensors(file, &bytes)? {
+fn parts<'a>(file: &str, bytes: &'a Vec<u8>) -> Result<[Tensors<'a>; 3]> {
+    let mut parts = [const { Tensors::new() }; 3];
+    for (name, tensor) in pretrained::from_safetensors(file, bytes)? {
         let (part, name) = match name.split_once('.') {
             Some(("first", name)) => (1, name),
             Some(("second", name)) => (2, name),

@@ -1,10 +1,15 @@
 //! The files of a model: in a folder, or in a zip.
 
 use std::collections::BTreeMap;
-use std::io::{Cursor, Read, Write};
+use std::io::{self, Cursor, Read, Write};
+use std::ops::Range;
 
 use serde::Deserialize;
+use zip::CompressionMethod;
+use zip::read::ZipFile;
+use zip::write::SimpleFileOptions;
 
+use super::pieces::{Pieces, stream};
 use crate::error::{Error, Result};
 
 /// The files of a model folder: name to content.
@@ -31,7 +36,12 @@ const FILE_NAMES: [&str; 6] = [
 
 /// Is it one of a model's files that are read here?
 pub fn is_model_file(name: &str) -> bool {
-    FILE_NAMES.contains(&name) || WEIGHTS.contains(&name) || index_of(name).is_some()
+    FILE_NAMES.contains(&name) || is_weights(name)
+}
+
+/// Is it a file of weights, or an index of several?
+pub fn is_weights(name: &str) -> bool {
+    WEIGHTS.contains(&name) || index_of(name).is_some()
 }
 
 /// Of one of several files of weights: the index that it is listed in.
@@ -122,27 +132,45 @@ fn is_of_model(name: &str) -> bool {
 /// # Errors
 /// It is not a zip, or no model is inside.
 pub fn read_zip(name: &str, bytes: &[u8]) -> Result<ModelFiles> {
+    let content = |zipped| match zipped {
+        Zipped::At(range) => bytes[range].to_vec(),
+        Zipped::Unpacked(bytes) => bytes,
+    };
+    let files = open_zip(name, &bytes)?.into_iter();
+    Ok(files.map(|(name, zipped)| (name, content(zipped))).collect())
+}
+
+/// A file of a zip.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Zipped {
+    /// It lies there as it is.
+    At(Range<usize>),
+    Unpacked(Vec<u8>),
+}
+
+/// The same, whose large files stay where they are if they are not compressed.
+pub(crate) fn open_zip(name: &str, zip: &dyn Pieces) -> Result<BTreeMap<String, Zipped>> {
     // A zip may promise far more than it holds; no ELECTRA file is larger. A page has no more than
     // 4 GiB for everything.
-    read_zip_within(name, bytes, if cfg!(target_family = "wasm") { 1 << 30 } else { 4 << 30 })
+    open_zip_within(name, zip, if cfg!(target_family = "wasm") { 1 << 30 } else { 4 << 30 })
 }
 
 /// The same where no file in it may have more than `limit` bytes.
-fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
+fn open_zip_within(name: &str, zip: &dyn Pieces, limit: u64) -> Result<BTreeMap<String, Zipped>> {
     let damaged = |e: &dyn std::fmt::Display| {
         Error::new(name, format!("is not a zip of a model ({e})"))
             .fix("Give the zip that this program or page made, or zip a Hugging Face model folder.")
     };
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|e| damaged(&e))?;
+    let mut archive = zip::ZipArchive::new(stream(zip)).map_err(|e| damaged(&e))?;
     let names = archive.file_names().filter_map(|name| name.ok().map(|name| name.into_owned()));
     let homes = homes(names.collect());
     if homes.len() > 1 {
         return Err(damaged(&"it holds config.json twice"));
     }
     let home = homes.first();
-    let mut files = ModelFiles::new();
+    let mut files = BTreeMap::new();
     for i in 0..archive.len() {
-        let entry = archive.by_index(i).map_err(|e| damaged(&e))?;
+        let mut entry = archive.by_index(i).map_err(|e| damaged(&e))?;
         let path = entry.name().map_err(|e| damaged(&e))?.into_owned();
         let (folder, base) = split(&path);
         let base = base.to_string();
@@ -151,12 +179,19 @@ fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
         if elsewhere || !is_model_file(&base) || path.starts_with("__MACOSX") {
             continue;
         }
-        let mut content = Vec::new();
-        entry.take(limit + 1).read_to_end(&mut content).map_err(|e| damaged(&e))?;
-        if content.len() as u64 > limit {
+        let (zipped, length) = match place_of(&mut entry, limit).map_err(|e| damaged(&e))? {
+            Some(range) => (Zipped::At(range.clone()), range.len()),
+            None => {
+                let mut content = Vec::new();
+                entry.take(limit + 1).read_to_end(&mut content).map_err(|e| damaged(&e))?;
+                let length = content.len();
+                (Zipped::Unpacked(content), length)
+            }
+        };
+        if length as u64 > limit {
             return Err(damaged(&format_args!("{base} has more than {limit} bytes")));
         }
-        if files.insert(base.clone(), content).is_some() {
+        if files.insert(base.clone(), zipped).is_some() {
             return Err(damaged(&format_args!("it holds {base} twice")));
         }
     }
@@ -164,6 +199,20 @@ fn read_zip_within(name: &str, bytes: &[u8], limit: u64) -> Result<ModelFiles> {
         return Err(damaged(&"no config.json, model.safetensors or vocab.txt inside"));
     }
     Ok(files)
+}
+
+/// Where a zip's entry lies, if it is not compressed. It is read through for its checksum, unless it has
+/// more than `limit` bytes.
+pub(super) fn place_of<R: Read>(
+    entry: &mut ZipFile<'_, R>,
+    limit: u64,
+) -> io::Result<Option<Range<usize>>> {
+    if entry.compression() != CompressionMethod::Stored {
+        return Ok(None);
+    }
+    let length = io::copy(&mut entry.by_ref().take(limit + 1), &mut io::sink())? as usize;
+    let start = entry.data_start().ok_or(io::ErrorKind::InvalidData)? as usize;
+    Ok(Some(start..start + length))
 }
 
 /// The folder of the model among others, such as those of a sentence-transformer: the uppermost with
@@ -183,16 +232,19 @@ fn split(path: &str) -> (&str, &str) {
     path.split_at(path.rfind('/').map_or(0, |slash| slash + 1))
 }
 
-/// Packs the files into one zip. Weights do not shrink, so nothing is compressed.
+/// Packs files into one zip. Weights do not shrink, so nothing is compressed.
 pub fn to_zip(files: &ModelFiles) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
-    let stored =
-        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
     for (name, bytes) in files {
-        archive.start_file(name.as_str(), stored).expect("the names are plain");
+        archive.start_file(name.as_str(), as_it_is()).expect("the names are plain");
         archive.write_all(bytes).expect("memory takes every write");
     }
     archive.finish().expect("memory takes every write").into_inner()
+}
+
+/// How files go into a zip.
+pub(crate) fn as_it_is() -> SimpleFileOptions {
+    SimpleFileOptions::default().compression_method(CompressionMethod::Stored)
 }
 
 #[cfg(test)]
@@ -211,8 +263,8 @@ mod tests {
     fn a_file_beyond_the_limit_is_an_error_and_not_cut() {
         let files = ModelFiles::from([("config.json".to_string(), vec![b' '; 100])]);
         let zip = to_zip(&files);
-        assert_eq!(read_zip_within("a.zip", &zip, 100).unwrap(), files);
-        let error = read_zip_within("a.zip", &zip, 99).unwrap_err();
+        assert_eq!(open_zip_within("a.zip", &zip, 100).unwrap().len(), 1);
+        let error = open_zip_within("a.zip", &zip, 99).unwrap_err();
         assert!(error.problem.contains("config.json has more than 99 bytes"), "{error}");
     }
 }

@@ -8,15 +8,15 @@ use burn::tensor::{Device, Tensor, TensorData, Transaction};
 
 use super::init::Fresh;
 use super::names::{Named, Place, joined};
-use super::weights::{HostTensor, Weights, list};
+use super::weights::{HostTensor, Tensors, Weights, list};
 use crate::error::{Error, Result};
 
-/// Every parameter by its Hugging Face name, read back in one go.
+/// Every parameter by its Hugging Face name.
 ///
 /// # Errors
 /// The device failed.
 pub async fn tensors<M: Module>(model: &M) -> Result<BTreeMap<String, HostTensor>> {
-    read_back(model, None).await
+    ReadBack::of(model, None).collect().await
 }
 
 /// The same for what an optimizer or a gradient holds for each parameter.
@@ -27,31 +27,75 @@ pub async fn tensors_of<M: Module>(
     model: &M,
     held: &GradientsParams,
 ) -> Result<BTreeMap<String, HostTensor>> {
-    read_back(model, Some(held)).await
+    ReadBack::of(model, Some(held)).collect().await
 }
 
-async fn read_back<M: Module>(
-    model: &M,
-    held: Option<&GradientsParams>,
-) -> Result<BTreeMap<String, HostTensor>> {
-    let (at, read) = (Place::default(), Transaction::default());
-    let mut collect = Collect { at, held, found: Vec::new(), read };
-    model.visit(&mut collect);
-    let read = collect.read.execute_async().await;
-    let read = read.map_err(|e| Error::new("reading the weights back", format!("{e:?}")))?;
-    let named = collect.found.into_iter().zip(read).flat_map(|(parts, data)| {
-        let values = data.try_into_vec::<f32>().expect("parameters are f32");
-        parts.into_iter().map(move |named| (named.read(&values), named.name))
-    });
-    Ok(named.map(|(tensor, name)| (name, tensor)).collect())
+/// Numbers that are read back in one go: a small network at once, of a large one a layer at a time.
+const AT_ONCE: usize = 4 << 20;
+
+/// Parameters on their way to the host.
+pub(crate) struct ReadBack(Vec<Batch>);
+
+/// Some that follow each other, each with all that it consists of.
+#[derive(Default)]
+struct Batch {
+    found: Vec<Vec<Named>>,
+    numbers: usize,
+    read: Transaction,
+}
+
+impl ReadBack {
+    /// `held`: read from there instead of the parameters themselves.
+    pub(crate) fn of<M: Module>(model: &M, held: Option<&GradientsParams>) -> Self {
+        let mut collect = Collect { at: Place::default(), held, batches: Vec::new() };
+        model.visit(&mut collect);
+        ReadBack(collect.batches)
+    }
+
+    /// The name and shape of each, in the order in which they come, as files have them.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        let named = self.0.iter().flat_map(|batch| &batch.found).flatten();
+        named.map(|named| (named.name.clone(), named.stored_shape()))
+    }
+
+    /// Hands them over, one after the other.
+    ///
+    /// # Errors
+    /// The device failed, or `take` did.
+    pub(crate) async fn each(
+        self,
+        mut take: impl FnMut(String, HostTensor) -> Result<()>,
+    ) -> Result<()> {
+        for Batch { found, read, .. } in self.0 {
+            let read = read.execute_async().await;
+            let read =
+                read.map_err(|e| Error::new("reading the weights back", format!("{e:?}")))?;
+            for (parts, data) in found.into_iter().zip(read) {
+                let values = data.try_into_vec::<f32>().expect("parameters are f32");
+                for named in parts {
+                    let tensor = named.read(&values);
+                    take(named.name, tensor)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn collect(self) -> Result<BTreeMap<String, HostTensor>> {
+        let mut all = BTreeMap::new();
+        self.each(|name, tensor| {
+            all.insert(name, tensor);
+            Ok(())
+        })
+        .await?;
+        Ok(all)
+    }
 }
 
 struct Collect<'a> {
     at: Place,
-    /// Read from here instead of the parameters themselves.
     held: Option<&'a GradientsParams>,
-    found: Vec<Vec<Named>>,
-    read: Transaction,
+    batches: Vec<Batch>,
 }
 
 impl ModuleVisitor for Collect<'_> {
@@ -61,9 +105,13 @@ impl ModuleVisitor for Collect<'_> {
             None => Some(param.val()),
         };
         let Some(tensor) = tensor else { return };
-        self.found.push(self.at.tensors(&tensor.shape()));
-        let read = std::mem::take(&mut self.read);
-        self.read = read.register(tensor);
+        if self.batches.last().is_none_or(|batch| batch.numbers > AT_ONCE) {
+            self.batches.push(Batch::default());
+        }
+        let batch = self.batches.last_mut().expect("there is one");
+        batch.found.push(self.at.tensors(&tensor.shape()));
+        batch.numbers += tensor.shape().num_elements();
+        batch.read = std::mem::take(&mut batch.read).register(tensor);
     }
 
     fn enter_module(&mut self, name: &str, container_type: &str) {
@@ -84,7 +132,7 @@ pub(crate) fn held_from<M: Module>(
     model: &M,
     file: &str,
     prefix: &'static str,
-    tensors: BTreeMap<String, HostTensor>,
+    tensors: Tensors,
     device: &Device,
     partly: bool,
 ) -> Result<GradientsParams> {
@@ -105,18 +153,18 @@ pub(crate) fn held_from<M: Module>(
     Ok(hold.held)
 }
 
-struct Hold {
+struct Hold<'a> {
     at: Place,
     prefix: &'static str,
     /// May some be missing?
     partly: bool,
-    weights: Weights,
+    weights: Weights<'a>,
     held: GradientsParams,
     device: Device,
     problems: Vec<String>,
 }
 
-impl ModuleVisitor for Hold {
+impl ModuleVisitor for Hold<'_> {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let shape = param.lazy_shape();
         let named = self.at.tensors(&shape);
@@ -151,14 +199,15 @@ impl ModuleVisitor for Hold {
 /// Takes a tensor's values, as the network has them; None where it is missing.
 ///
 /// # Errors
-/// It is mis-shaped.
+/// It is mis-shaped, or cannot be read.
 fn take(weights: &mut Weights, named: &Named) -> Option<std::result::Result<Vec<f32>, String>> {
     let tensor = weights.tensors.remove(&named.name)?;
     let (found, wanted) = (&tensor.shape, named.stored_shape());
     if *found != wanted {
         return Some(Err(format!("{} has shape {found:?}, expected {wanted:?}", named.name)));
     }
-    Some(Ok(named.values(tensor)))
+    let read = tensor.read().map_err(|e| format!("{} cannot be read ({e})", named.name));
+    Some(read.map(|tensor| named.values(tensor)))
 }
 
 /// Gives a network exactly these tensors, which have the names and layouts of [`tensors`].
@@ -169,7 +218,7 @@ fn take(weights: &mut Weights, named: &Named) -> Option<std::result::Result<Vec<
 pub(crate) fn fill_from<M: Module>(
     model: M,
     file: &str,
-    tensors: BTreeMap<String, HostTensor>,
+    tensors: Tensors,
     fresh: Option<Fresh>,
 ) -> Result<M> {
     let mut weights = Weights { file: file.to_string(), tensors };
@@ -178,9 +227,9 @@ pub(crate) fn fill_from<M: Module>(
     Ok(model)
 }
 
-struct Fill<'a> {
+struct Fill<'a, 'f> {
     at: Place,
-    weights: &'a mut Weights,
+    weights: &'a mut Weights<'f>,
     fresh: Option<Fresh>,
     problems: Vec<String>,
 }
@@ -198,7 +247,7 @@ pub(super) fn fill<M: Module>(model: M, weights: &mut Weights, fresh: Option<Fre
         .fix("Either config.json and the weights do not belong together, or the file is damaged."))
 }
 
-impl Fill<'_> {
+impl Fill<'_, '_> {
     fn values(&mut self, named: &Named) -> Option<Vec<f32>> {
         match take(self.weights, named) {
             Some(Ok(values)) if values.iter().any(|value| !value.is_finite()) => {
@@ -227,7 +276,7 @@ impl Fill<'_> {
     }
 }
 
-impl ModuleMapper for Fill<'_> {
+impl ModuleMapper for Fill<'_, '_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let shape = param.lazy_shape();
         let named = self.at.tensors(&shape).into_iter();
@@ -303,21 +352,24 @@ mod tests {
         let model = fresh(&config, Architecture::PreTraining, 3, &device);
         let all = pollster::block_on(tensors(&model)).unwrap();
         let empty = || Electra::new(&config, Architecture::PreTraining, &device);
-        let again = fill_from(empty(), "file", all.clone(), None).unwrap();
+        let unread = |tensors: &BTreeMap<String, HostTensor>| {
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor.clone().into())).collect()
+        };
+        let again = fill_from(empty(), "file", unread(&all), None).unwrap();
         assert_eq!(pollster::block_on(tensors(&again)).unwrap(), all);
-        let held = held_from(&again, "file", "first.", all.clone(), &device, false).unwrap();
+        let held = held_from(&again, "file", "first.", unread(&all), &device, false).unwrap();
         assert_eq!(pollster::block_on(tensors_of(&again, &held)).unwrap(), all);
         // One of a layer's tensors alone is missing, or wrong.
         let name = "electra.encoder.layer.0.attention.self.value.weight";
         let mut less = all.clone();
         less.remove(name);
-        let error = fill_from(empty(), "file", less.clone(), None).unwrap_err();
+        let error = fill_from(empty(), "file", unread(&less), None).unwrap_err();
         assert!(error.problem.contains(&format!("{name} is missing")), "{error}");
-        let error = held_from(&again, "file", "first.", less, &device, true).unwrap_err();
+        let error = held_from(&again, "file", "first.", unread(&less), &device, true).unwrap_err();
         assert!(error.problem.contains(&format!("first.{name} is missing")), "{error}");
         let mut turned = all;
         turned.get_mut(name).unwrap().shape = vec![25, 9];
-        let error = fill_from(empty(), "file", turned, None).unwrap_err();
+        let error = fill_from(empty(), "file", unread(&turned), None).unwrap_err();
         assert!(error.problem.contains("[25, 9], expected [15, 15]"), "{error}");
     }
 }

@@ -442,7 +442,7 @@ impl View {
     }
 
     /// Where the last number of one that is not empty lies.
-    fn last(&self) -> Option<usize> {
+    pub(super) fn last(&self) -> Option<usize> {
         let mut steps = self.shape.iter().zip(&self.stride);
         steps.try_fold(self.offset, |last, (size, step)| {
             last.checked_add((size - 1).checked_mul(*step)?)

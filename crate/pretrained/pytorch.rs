@@ -4,16 +4,19 @@
 //! storages in a row. No crate reads either from bytes and in a browser, so this one is ours;
 //! `pickle.rs` says why it is safe.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::{Cursor, copy, sink};
+use std::io::{BufRead, Seek};
 use std::ops::Range;
 
 use safetensors::Dtype;
+use zip::ZipReadOptions;
 use zip::read::ZipArchive;
-use zip::{CompressionMethod, ZipReadOptions};
 
+use super::folder::place_of;
 use super::pickle::{self, Pickle, Read, Storage, Value, View};
-use super::weights::{HostTensor, floats_of};
+use super::pieces::{Pieces, stream};
+use super::weights::{HostTensor, Unread, extend_floats, is_supported, read_floats};
 
 /// What the first pickle of the older form is: a number by which torch knows it.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
@@ -21,24 +24,39 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 /// Under what trainers keep the state dict among other things.
 const NESTS: [&str; 4] = ["state_dict", "model_state_dict", "model", "module"];
 
+/// The pickles in front of the older form's storages: two that are not tiny, neither of them longer
+/// than is allowed.
+const HEAD: usize = 17 << 20;
+
+type Found<'a> = Vec<(String, Unread<'a>)>;
+
 /// The tensors of floating-point numbers; buffers of whole numbers are left out.
-pub(super) fn read(bytes: &[u8]) -> Read<Vec<(String, HostTensor)>> {
-    if bytes.starts_with(b"PK") { read_zip(bytes) } else { read_legacy(bytes) }
+pub(super) fn read(file: &dyn Pieces) -> Read<Found<'_>> {
+    let start = piece(file, 0..file.length().min(2))?;
+    if *start == *b"PK" { read_zip(file) } else { read_legacy(file) }
 }
 
-fn read_zip(bytes: &[u8]) -> Read<Vec<(String, HostTensor)>> {
-    let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
+fn piece(file: &dyn Pieces, range: Range<usize>) -> Read<Cow<'_, [u8]>> {
+    if range.end > file.length() {
+        return Err("it is cut off".into());
+    }
+    file.read(range).map_err(|e| e.to_string())
+}
+
+fn read_zip(file: &dyn Pieces) -> Read<Found<'_>> {
+    let mut archive = ZipArchive::new(stream(file)).map_err(|e| e.to_string())?;
     let names = archive.file_names().filter_map(Result::ok);
     let folder = names.filter_map(|name| name.strip_suffix("data.pkl").map(String::from)).min();
     let folder = folder.ok_or("the zip holds no data.pkl")?;
     if let Some(order) = archive.index_for_name(&format!("{folder}byteorder"))
-        && bytes[stored(&mut archive, order)?].starts_with(b"big")
+        && piece(file, stored(&mut archive, order)?)?.starts_with(b"big")
     {
         return Err("its numbers are big-endian".into());
     }
     let index = archive.index_for_name(&format!("{folder}data.pkl")).expect("it was found");
-    let (made, root, _) = pickle::run(&bytes[stored(&mut archive, index)?])?;
-    tensors(bytes, &made, root, |storage| {
+    let pickle = piece(file, stored(&mut archive, index)?)?;
+    let (made, root, _) = pickle::run(&pickle)?;
+    tensors(file, &made, root, |storage| {
         let name = format!("{folder}data/{}", storage.key);
         let index = archive.index_for_name(&name).ok_or(format!("{name} is missing in the zip"))?;
         stored(&mut archive, index)
@@ -46,24 +64,21 @@ fn read_zip(bytes: &[u8]) -> Read<Vec<(String, HostTensor)>> {
 }
 
 /// Where an entry's bytes lie, whose checksum is right.
-fn stored(archive: &mut ZipArchive<Cursor<&[u8]>>, index: usize) -> Read<Range<usize>> {
+fn stored<R: BufRead + Seek>(archive: &mut ZipArchive<R>, index: usize) -> Read<Range<usize>> {
     let checksum = archive.by_index_raw(index).map_err(|e| e.to_string())?.crc32();
     // torch can leave checksums out; then they are 0.
     let options = ZipReadOptions::new().ignore_crc32(checksum == 0);
     let entry = archive.by_index_with_options(index, options);
     let mut entry = entry.map_err(|e| e.to_string())?;
-    if entry.compression() != CompressionMethod::Stored {
-        return Err("its zip is compressed, which torch's never is".into());
-    }
-    let length = copy(&mut entry, &mut sink()).map_err(|e| e.to_string())? as usize;
-    let start = entry.data_start().ok_or("an entry of the zip has no place")? as usize;
-    Ok(start..start + length)
+    let place = place_of(&mut entry, u64::MAX - 1).map_err(|e| e.to_string())?;
+    place.ok_or_else(|| "its zip is compressed, which torch's never is".into())
 }
 
-fn read_legacy(bytes: &[u8]) -> Read<Vec<(String, HostTensor)>> {
+fn read_legacy(file: &dyn Pieces) -> Read<Found<'_>> {
+    let head = piece(file, 0..file.length().min(HEAD))?;
     let mut at = 0;
     let mut next = || {
-        let (made, root, length) = pickle::run(&bytes[at..])?;
+        let (made, root, length) = pickle::run(&head[at..])?;
         at += length;
         Ok::<_, String>((made, root, at))
     };
@@ -81,8 +96,8 @@ fn read_legacy(bytes: &[u8]) -> Read<Vec<(String, HostTensor)>> {
     let (made, root, _) = next()?;
     let (list, keys, end) = next()?;
     let keys = list.list(keys).ok_or("it has no list of storages")?;
-    let places = places(&made, keys, bytes, end)?;
-    tensors(bytes, &made, root, |storage| {
+    let places = places(&made, keys, file, end)?;
+    tensors(file, &made, root, |storage| {
         let place = places.get(storage.key).cloned();
         place.ok_or_else(|| format!("it has no storage {}", storage.key))
     })
@@ -92,7 +107,7 @@ fn read_legacy(bytes: &[u8]) -> Read<Vec<(String, HostTensor)>> {
 fn places<'a>(
     made: &Pickle<'a>,
     keys: &[Value<'a>],
-    bytes: &[u8],
+    file: &dyn Pieces,
     mut at: usize,
 ) -> Read<HashMap<&'a str, Range<usize>>> {
     let announced: HashMap<_, _> = made.storages.iter().map(|s| (s.key, s)).collect();
@@ -100,12 +115,13 @@ fn places<'a>(
     for key in keys {
         let Value::Text(key) = key else { return Err("the name of a storage is no text".into()) };
         let storage = announced.get(key).ok_or("it lists a storage that no tensor uses")?;
-        let count = bytes.get(at..).and_then(|rest| rest.first_chunk()).copied();
+        let count = piece(file, at..at.saturating_add(8)).ok();
+        let count = count.and_then(|bytes| bytes.first_chunk().copied());
         if count.map(u64::from_le_bytes) != Some(storage.count as u64) {
             return Err(format!("storage {key} has another length than the pickle says"));
         }
         let length = size_of(storage)?;
-        let end = at.checked_add(8 + length).filter(|end| *end <= bytes.len());
+        let end = at.checked_add(8 + length).filter(|end| *end <= file.length());
         places.insert(*key, at + 8..end.ok_or("it is cut off")?);
         at += 8 + length;
     }
@@ -119,12 +135,12 @@ fn size_of(storage: &Storage) -> Read<usize> {
     size.ok_or_else(|| format!("storage {} is larger than any file", storage.key))
 }
 
-fn tensors<'a>(
-    bytes: &[u8],
+fn tensors<'a, 'f>(
+    file: &'f dyn Pieces,
     made: &Pickle<'a>,
     root: Value<'a>,
     mut place: impl FnMut(&Storage) -> Read<Range<usize>>,
-) -> Read<Vec<(String, HostTensor)>> {
+) -> Read<Found<'f>> {
     let views = state_dict(made, root)?;
     let is_float = |view: &View| {
         use Dtype::{BOOL, I8, I16, I32, I64, U8};
@@ -132,7 +148,7 @@ fn tensors<'a>(
     };
     // A storage is looked up once, however many tensors share it.
     let mut shared: BTreeMap<&str, Vec<(&str, &View)>> = BTreeMap::new();
-    let (mut numbers, limit) = (0, bytes.len().saturating_mul(2));
+    let (mut numbers, limit) = (0, file.length().saturating_mul(2));
     for (name, view) in views.into_iter().filter(|(_, view)| is_float(view)) {
         let count = view.count().filter(|count| *count <= limit - numbers);
         numbers += count.ok_or("it promises far more numbers than it holds")?;
@@ -147,8 +163,7 @@ fn tensors<'a>(
                 let key = storage.key;
                 return Err(format!("storage {key} has another length than the pickle says"));
             }
-            let tensor = tensor(name, &bytes[range.clone()], storage, view)?;
-            tensors.push((name.to_string(), tensor));
+            tensors.push((name.to_string(), tensor(name, file, range.start, storage, view)?));
         }
     }
     Ok(tensors)
@@ -173,20 +188,36 @@ fn state_dict<'m, 'a>(made: &'m Pickle<'a>, root: Value<'a>) -> Read<BTreeMap<&'
     Err("it holds no tensors where a trainer keeps them".into())
 }
 
-fn tensor(name: &str, bytes: &[u8], storage: &Storage, view: &View) -> Read<HostTensor> {
-    let (size, count) = (storage.dtype.bitsize() / 8, view.count().expect("it was counted"));
-    if count == 0 {
-        return Ok(HostTensor { shape: view.shape.clone(), values: Vec::new() });
+/// `at`: where its storage begins.
+fn tensor<'f>(
+    name: &str,
+    file: &'f dyn Pieces,
+    at: usize,
+    storage: &Storage,
+    view: &View,
+) -> Read<Unread<'f>> {
+    let (dtype, shape) = (storage.dtype, view.shape.clone());
+    let (size, count) = (dtype.bitsize() / 8, view.count().expect("it was counted"));
+    if !is_supported(dtype) {
+        let supported = "supported are F32, F16 and BF16";
+        return Err(format!("{name} is of type {dtype:?}; {supported}"));
     }
-    let first = (storage.start + view.offset) * size;
-    let values = match view.is_in_order() {
-        true => floats_of(storage.dtype, &bytes[first..first + count * size]),
-        false => floats_of(storage.dtype, &gathered(&bytes[first..], view, count, size)),
+    if count == 0 {
+        return Ok(HostTensor { shape, values: Vec::new() }.into());
+    }
+    let first = at + (storage.start + view.offset) * size;
+    let last = view.last().expect("it has room in its storage");
+    let (view, end) = (view.clone(), first + (last - view.offset + 1) * size);
+    let read = move || {
+        if view.is_in_order() {
+            return read_floats(file, first..end, dtype).map_err(|e| e.to_string());
+        }
+        let mut values = Vec::with_capacity(count);
+        let bytes = gathered(&piece(file, first..end)?, &view, count, size);
+        extend_floats(&mut values, dtype, &bytes);
+        Ok(values)
     };
-    let values = values.ok_or_else(|| {
-        format!("{name} is of type {:?}; supported are F32, F16 and BF16", storage.dtype)
-    })?;
-    Ok(HostTensor { shape: view.shape.clone(), values })
+    Ok(Unread { shape, read: Box::new(read) })
 }
 
 /// The numbers of a view, each of `size` bytes, in order.
@@ -211,9 +242,10 @@ fn gathered(bytes: &[u8], view: &View, count: usize, size: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{Cursor, Write};
     use std::path::Path;
 
+    use zip::CompressionMethod;
     use zip::write::SimpleFileOptions;
 
     use super::*;
@@ -271,6 +303,12 @@ mod tests {
             writer.write_all(bytes).unwrap();
         }
         writer.finish().unwrap().into_inner()
+    }
+
+    /// With the values of all.
+    fn read(bytes: &[u8]) -> Read<Vec<(String, HostTensor)>> {
+        let tensors = super::read(&bytes)?.into_iter();
+        tensors.map(|(name, tensor)| Ok((name, tensor.read()?))).collect()
     }
 
     fn problem(bytes: &[u8]) -> String {

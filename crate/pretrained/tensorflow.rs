@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use safetensors::Dtype;
 
-use super::weights::{HostTensor, floats_of};
+use super::weights::{HostTensor, extend_floats};
 use crate::config::ElectraConfig;
 use crate::error::{Error, Result};
 use crate::heads::Architecture;
@@ -365,7 +365,8 @@ impl DataFiles<'_> {
         if entry.crc32c.is_some_and(|crc| crc != masked_crc32c(&bytes)) {
             return Err(wrong("is damaged: its checksum is wrong"));
         }
-        let values = floats_of(dtype, &bytes).expect("the type was chosen above");
+        let mut values = Vec::new();
+        extend_floats(&mut values, dtype, &bytes);
         let tensor = HostTensor { shape, values };
         let is_matrix = name.ends_with("/kernel") && tensor.shape.len() == 2;
         Ok(if is_matrix { tensor.transposed() } else { tensor })

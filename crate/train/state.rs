@@ -1,12 +1,10 @@
 //! The state of a run as bytes, and back: a file natively, the private file system in a browser.
 //!
 //! One safetensors file. Its tensors are every weight by its name, the optimizer's moments under
-//! `first.` and `second.`, and the weights of the best evaluation under `best.` where they are
-//! kept; its header holds the rest as JSON. On the CPU a run that goes on from it is the run that
+//! `first.` and `second.`, the weights of the best evaluation under `best.` where they are
+//! kept, and last a checksum of everything; its header holds the rest as JSON. On the CPU a run that goes on from it is the run that
 //! never stopped, bit for bit. Of an evaluation under way the tasks that are done are kept; the
 //! one at hand starts again.
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -16,7 +14,8 @@ use super::trainer::{BestScore, Job, Network, StepLoss, Trainer, Verdict};
 use crate::batch::{Features, Target};
 use crate::dataset::{Question, TextTarget};
 use crate::error::{Error, Result};
-use crate::pretrained::{self, Dtype, HostTensor};
+use crate::optim::Optimizer;
+use crate::pretrained::{self, Dtype, HostTensor, Pieces, ReadBack, Tensors, Unread};
 use crate::seed::Fnv;
 use crate::tasks::Examples;
 
@@ -25,10 +24,10 @@ const STATE: &str = "the saved run";
 const KEY: &str = "electra-finetune";
 /// Goes up where an older state can no longer be read, or where a [`Fingerprint`] is another one for
 /// the same data.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
+/// The name of the checksum.
+const SUM: &str = "checksum";
 const REMEDY: &str = "Start the run anew.";
-
-type Tensors = BTreeMap<String, HostTensor>;
 
 /// The header.
 #[derive(Debug, Serialize, Deserialize)]
@@ -130,32 +129,53 @@ impl Trainer {
     /// # Errors
     /// The device failed, or the loss is no longer a number.
     pub async fn save(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.save_to(&mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })
+        .await?;
+        Ok(bytes)
+    }
+
+    /// The same, given away piece by piece: of a large network there may be no room for all.
+    ///
+    /// # Errors
+    /// As [`Trainer::save`], or `write` failed.
+    pub async fn save_to(&mut self, write: &mut pretrained::Write<'_>) -> Result<()> {
         self.read().await?;
-        let network = self.training_network();
-        let mut tensors = pretrained::tensors(network).await?;
-        let first = pretrained::tensors_of(network, &self.optimizer.first).await?;
-        let second = pretrained::tensors_of(network, &self.optimizer.second).await?;
-        let best = match &self.best_network {
-            Some(network) => pretrained::tensors(network).await?,
-            None => Tensors::new(),
-        };
-        for (prefix, part) in ["first.", "second.", "best."].into_iter().zip([first, second, best])
-        {
-            tensors.extend(part.into_iter().map(|(name, t)| (format!("{prefix}{name}"), t)));
-        }
         let header = serde_json::to_string(&self.state()).expect("plain data");
-        let sum = checksum(&header, &tensors);
-        let word = format!("{sum:016x}{header}");
-        Ok(pretrained::to_safetensors_with(&tensors, Dtype::F32, KEY, &word))
+        let network = self.training_network();
+        let Optimizer { first, second, .. } = &self.optimizer;
+        let mut parts = vec![
+            ("", ReadBack::of(network, None)),
+            ("first.", ReadBack::of(network, Some(first))),
+            ("second.", ReadBack::of(network, Some(second))),
+        ];
+        parts.extend(self.best_network.as_ref().map(|best| ("best.", ReadBack::of(best, None))));
+        let all = parts.iter().flat_map(|(prefix, part)| {
+            part.shapes().map(move |(name, shape)| (format!("{prefix}{name}"), shape))
+        });
+        let shapes = all.chain([(SUM.to_string(), vec![4])]).collect();
+        write(&pretrained::header_of(shapes, Dtype::F32, (KEY, &header)))?;
+        let mut sum = Fnv::new().with_bytes(header.bytes());
+        for (prefix, part) in parts {
+            part.each(|name, tensor| {
+                sum = with_tensor(sum, &format!("{prefix}{name}"), &tensor);
+                pretrained::write_floats(&tensor.values, write)
+            })
+            .await?;
+        }
+        pretrained::write_floats(&told(sum), write)
     }
 
     /// Goes on from a state that [`Trainer::save`] of the same run gave: the same settings, data
     /// and model. After an error this run is as it was.
     ///
     /// # Errors
-    /// The bytes are damaged, or the state of another run.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        let (state, [weights, first, second, best]) = read(bytes)?;
+    /// The file is damaged, or the state of another run.
+    pub fn restore(&mut self, file: &dyn Pieces) -> Result<()> {
+        let (state, [weights, first, second, best]) = read(file)?;
         self.check_same(&state)?;
         if !self.is_possible(&state) || !first.keys().eq(second.keys()) {
             return Err(damaged("its numbers contradict each other"));
@@ -246,32 +266,29 @@ impl Trainer {
     }
 
     /// This network with other weights, on the plain device.
-    fn filled(&self, weights: Tensors) -> Result<Network> {
+    fn filled(&self, weights: Tensors<'_>) -> Result<Network> {
         let network = self.plain_network();
         pretrained::fill_from(network, STATE, weights, None).map_err(|e| e.fix(REMEDY))
     }
 }
 
 /// The header and the four groups of tensors.
-fn read(bytes: &[u8]) -> Result<(State, [Tensors; 4])> {
-    let word = pretrained::header_word(bytes, KEY);
-    let word = word.ok_or_else(|| damaged("it is damaged, or is none"))?;
-    let (sum, header) = word.split_at_checked(16).ok_or_else(|| damaged("its header is cut"))?;
-    let version = serde_json::from_str::<Value>(header).map_err(|e| damaged(&e.to_string()))?;
+fn read(file: &dyn Pieces) -> Result<(State, [Tensors<'_>; 4])> {
+    let header = pretrained::header_word(file, KEY);
+    let header = header.ok_or_else(|| damaged("it is damaged, or is none"))?;
+    let version = serde_json::from_str::<Value>(&header).map_err(|e| damaged(&e.to_string()))?;
     if version["version"] != VERSION {
         let problem = format!("is of version {}, not {VERSION}", version["version"]);
         return Err(Error::new(STATE, problem)
             .fix("Go on with the version of electra that wrote it, or start the run anew."));
     }
-    let tensors = pretrained::from_safetensors(STATE, bytes).map_err(|e| e.fix(REMEDY))?;
-    let tensors: Tensors = tensors.into_iter().collect();
     // Under a fuzzer every state would end here.
-    if !cfg!(fuzzing) && format!("{:016x}", checksum(header, &tensors)) != sum {
+    if !cfg!(fuzzing) && !is_whole(file, &header)? {
         return Err(damaged("its checksum is wrong"));
     }
-    let state = serde_json::from_str(header).map_err(|e| damaged(&e.to_string()))?;
+    let state = serde_json::from_str(&header).map_err(|e| damaged(&e.to_string()))?;
     let mut parts = [const { Tensors::new() }; 4];
-    for (name, tensor) in tensors {
+    for (name, tensor) in tensors(file)?.filter(|(name, _)| name != SUM) {
         let (part, name) = match name.split_once('.') {
             Some(("first", name)) => (1, name),
             Some(("second", name)) => (2, name),
@@ -283,18 +300,36 @@ fn read(bytes: &[u8]) -> Result<(State, [Tensors; 4])> {
     Ok((state, parts))
 }
 
+/// In the order in which they were written.
+fn tensors(file: &dyn Pieces) -> Result<impl Iterator<Item = (String, Unread<'_>)>> {
+    Ok(pretrained::from_safetensors(STATE, file).map_err(|e| e.fix(REMEDY))?.into_iter())
+}
+
+/// A flipped bit in a weight would go unseen otherwise.
+fn is_whole(file: &dyn Pieces, header: &str) -> Result<bool> {
+    let mut sum = Fnv::new().with_bytes(header.bytes());
+    for (name, tensor) in tensors(file)? {
+        let tensor = tensor.read().map_err(|e: String| damaged(&e))?;
+        if name == SUM {
+            return Ok(tensor.values == told(sum));
+        }
+        sum = with_tensor(sum, &name, &tensor);
+    }
+    Ok(false)
+}
+
 fn damaged(problem: &str) -> Error {
     Error::new(STATE, format!("cannot be read: {problem}")).fix(REMEDY)
 }
 
-/// Of everything: a flipped bit in a weight would go unseen otherwise.
-fn checksum(header: &str, tensors: &Tensors) -> u64 {
-    let hash = Fnv::new().with_bytes(header.bytes());
-    let tensor = |hash: Fnv, (name, tensor): (&String, &HostTensor)| {
-        let hash = hash.with_bytes(name.bytes());
-        tensor.values.iter().fold(hash, |hash, value| hash.with(u64::from(value.to_bits())))
-    };
-    tensors.iter().fold(hash, tensor).0
+fn with_tensor(sum: Fnv, name: &str, tensor: &HostTensor) -> Fnv {
+    let sum = sum.with_bytes(name.bytes());
+    tensor.values.iter().fold(sum, |sum, value| sum.with(u64::from(value.to_bits())))
+}
+
+/// In sixteen bits each, which are whole numbers in f32.
+fn told(sum: Fnv) -> [f32; 4] {
+    [0, 16, 32, 48].map(|shift| f32::from((sum.0 >> shift) as u16))
 }
 
 #[cfg(test)]

@@ -287,7 +287,7 @@ fn saved(plan: &Plan, stop: usize) -> Vec<u8> {
 #[track_caller]
 fn refused(trainer: &mut Trainer, bytes: &[u8]) -> Error {
     let before = block_on(trainer.save()).unwrap();
-    let error = trainer.restore(bytes).expect_err("it must be refused");
+    let error = trainer.restore(&bytes).expect_err("it must be refused");
     assert!(block_on(trainer.save()).unwrap() == before, "a refused state changes nothing");
     assert!(error.place.starts_with("the saved run") && !error.remedy.is_empty(), "{error}");
     error

@@ -452,6 +452,12 @@ impl Trainer {
         self.steps
     }
 
+    /// Lets go of what only further updates need; there may be none after this.
+    #[cfg(target_family = "wasm")]
+    pub(crate) fn forget_moments(&mut self) {
+        (self.optimizer.first, self.optimizer.second) = Default::default();
+    }
+
     /// Makes the run end with the update that was done last; `advance` still evaluates it.
     pub fn finish_early(&mut self) {
         self.steps = self.optimizer.step;

@@ -29,7 +29,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     thread_local!(static RUN: RefCell<(Trainer, Vec<u8>)> = RefCell::new(trainer()));
     RUN.with_borrow_mut(|(trainer, whole)| {
         for state in [bytes, &edited(whole, bytes)] {
-            if trainer.restore(state).is_ok() {
+            if trainer.restore(&state).is_ok() {
                 go_on(trainer);
                 let _ = pollster::block_on(trainer.save());
             }

@@ -2,7 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DIST, expect, NO_WEBGPU, openPage, patchWorker, REAL_GPU, replaceEngine, ROWS, test, VOCABULARY } from './site.mjs'
+import { DIST, expect, fixture, NO_WEBGPU, openPage, patchWorker, REAL_GPU, replaceEngine, ROWS, serveHub, test, VOCABULARY } from './site.mjs'
 import { startServer } from './server.mjs'
 
 const FAILED_SELF_TEST = `
@@ -83,9 +83,7 @@ test.describe('downloads that fail', () => {
   })
 
   test('a model from the hub: loads, is cached, and says what is missing', async ({ blank }) => {
-    const asked = []
     const tiny = join(DIST, 'models/electra-tiny')
-    const fixture = name => join(import.meta.dirname, '../fixtures/parity', name)
     const weights = readFileSync(join(tiny, 'model.safetensors'))
     const { __metadata__, ...tensors } = JSON.parse(weights.subarray(8, 8 + Number(weights.readBigUInt64LE())))
     const part = 'model-00001-of-00001.safetensors'
@@ -99,14 +97,7 @@ test.describe('downloads that fail', () => {
       'google/electra-small-discriminator': [fixture('format_bin_2020'), { 'vocab.txt': VOCABULARY }],
       'owner/bert': [fixture('format_bert_model'), { 'vocab.txt': VOCABULARY }],
     }
-    await blank.route('https://huggingface.co/**', route => {
-      const [, owner, repo, , , name] = new URL(route.request().url()).pathname.split('/')
-      asked.push(name)
-      const headers = { 'access-control-allow-origin': '*' }
-      const [folder, own] = repositories[`${owner}/${repo}`] ?? ['', {}]
-      const body = name in own ? own[name] : existsSync(join(folder, name)) ? readFileSync(join(folder, name)) : null
-      return route.fulfill(body === null ? { status: 404, headers } : { headers, body })
-    })
+    const asked = await serveHub(blank, repositories)
     const load = source => blank.evaluate(async source => {
       const { Electra } = await import('./electra.js')
       let last = null
@@ -134,6 +125,40 @@ test.describe('downloads that fail', () => {
     await blank.route('https://huggingface.co/**', route => route.abort())
     expect((await load('owner/other')).error).toContain('could not be fetched')
   })
+})
+
+// Small ones, in the forms that the hub has them in: Google's of 2020, and a sentence-transformer with a BERT in the middle.
+const CARDS = {
+  small: ['ELECTRA-Small', 'google/electra-small-discriminator', [fixture('format_bin_2020'), { 'vocab.txt': VOCABULARY }]],
+  base: ['ELECTRA-Base', 'google/electra-base-discriminator', [fixture('format_bin_2020'), { 'vocab.txt': VOCABULARY }]],
+  minilm: ['MiniLM-L6', 'sentence-transformers/all-MiniLM-L6-v2', [fixture('format_bert_pretraining'), { 'vocab.txt': VOCABULARY, 'modules.json': '[]' }]],
+}
+
+test.describe('the cards of models', () => {
+  test.use({ tolerated: /Failed to load resource/ })
+
+  for (const [card, [name, repository, files]] of Object.entries(CARDS)) {
+    test(`${name} is fetched by its name and kept`, async ({ page, site }) => {
+      const asked = await serveHub(page, { [repository]: files })
+      await openPage(page, site)
+      await page.click('#model-button')
+      await expect(page.locator(`#size-${card}`)).toContainText('to fetch')
+      await page.check(`#source-${card}`)
+      await page.click('#model-load')
+      await expect(page.locator('#model-line')).toHaveText(`${name} · CPU`)
+      await expect(page.locator('#problem')).toBeHidden()
+      expect(asked).toContain('config.json')
+      await page.click('#model-button')
+      await expect(page.locator(`#size-${card}`)).toContainText('kept in this browser')
+      const before = asked.length
+      await page.check(`#source-${card}`)
+      await page.click('#model-load')
+      await expect(page.locator('#model-line')).toContainText('Loading')
+      await expect(page.locator('#model-line')).toHaveText(`${name} · CPU`)
+      // Of what is not there it is asked again.
+      expect(asked.slice(before).filter(file => file in files[1] || /config|\.bin$|model\.safetensors$/.test(file) && existsSync(join(files[0], file)))).toEqual([])
+    })
+  }
 })
 
 test.describe('with the service worker', () => {

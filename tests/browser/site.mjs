@@ -1,7 +1,7 @@
 // What all specs share: the built site on a local server, a page that must stay free of errors, and the
 // hooks that make a machine look different from what it is. The product has no switches for tests.
 
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { AxeBuilder } from '@axe-core/playwright'
 import { test as base, expect } from '@playwright/test'
@@ -54,7 +54,7 @@ export const VOCABULARY = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]', 'the', 
 
 /** Serves a small random generator in a folder of the site: that of the parity tests. */
 export async function serveGenerator(page, folder) {
-  const files = join(import.meta.dirname, '../fixtures/parity/model_masked_lm_same_size')
+  const files = fixture('model_masked_lm_same_size')
   await page.route(`${folder}*`, route => {
     const name = basename(new URL(route.request().url()).pathname)
     if (name === 'vocab.txt') return route.fulfill({ body: VOCABULARY })
@@ -62,10 +62,36 @@ export async function serveGenerator(page, folder) {
   })
 }
 
+/** A folder of the parity tests. */
+export const fixture = name => join(import.meta.dirname, '../fixtures/parity', name)
+
+/**
+ * Plays the hub; gives the list of the files that it is asked for.
+ * @param repositories { 'owner/name': [folder, what it has beside or instead of the folder's files; null: it is not there] }
+ */
+export async function serveHub(page, repositories) {
+  const asked = []
+  await page.route('https://huggingface.co/**', route => {
+    const [, owner, repo, , , name] = new URL(route.request().url()).pathname.split('/')
+    asked.push(name)
+    const headers = { 'access-control-allow-origin': '*' }
+    const [folder, own] = repositories[`${owner}/${repo}`] ?? ['', {}]
+    const body = name in own ? own[name] : existsSync(join(folder, name)) ? readFileSync(join(folder, name)) : null
+    return route.fulfill(body === null ? { status: 404, headers } : { headers, body })
+  })
+  return asked
+}
+
 /** Puts a module in the place of the engine's; it can import the real one from './electra_wasm.js?real'. */
 export async function replaceEngine(page, code) {
   await page.route(/electra_wasm\.js$/, route => route.fulfill({ contentType: 'text/javascript', body: code }))
 }
+
+/** An engine whose memory can be looked at: `self.engineMemory` in the worker. */
+export const TELLING_ENGINE = `
+  import init, { Session } from './electra_wasm.js?real'
+  export default async options => { self.engineMemory = (await init(options)).memory }
+  export { Session }`
 
 export const NO_WEBGPU = 'Object.defineProperty(WorkerNavigator.prototype, "gpu", { get: () => undefined })'
 
