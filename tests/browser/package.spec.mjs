@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { build } from 'vite'
+import { build, createServer } from 'vite'
 import webpack from 'webpack'
 import { MODELS, newProject, PACKAGE } from '../package/install.mjs'
 import { startServer } from './server.mjs'
@@ -27,6 +27,15 @@ for (const [name, bundle] of Object.entries(BUNDLERS)) {
     await onServer(join(root, 'dist'), address => trainTwoSteps(page, address, { device: 'cpu' }))
   })
 }
+
+test('Vite’s dev server serves the package as it is', async ({ page }) => {
+  const root = newProject('index.html', 'main.js')
+  cpSync(join(MODELS, 'electra-tiny'), join(root, 'public/models/electra-tiny'), { recursive: true })
+  const server = await createServer({ root, configFile: false, logLevel: 'warn', server: { host: '127.0.0.1', port: 0 } })
+  await server.listen()
+  await trainTwoSteps(page, server.resolvedUrls.local[0], { device: 'cpu' })
+  await server.close()
+})
 
 test('a page takes the package, or parts of it, from another origin', async ({ page }) => {
   const root = newProject('index.html', 'main.js')
