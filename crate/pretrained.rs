@@ -43,11 +43,9 @@ pub use pieces::{Files, Pieces};
 pub(crate) use tensorflow::masked_crc32c;
 #[cfg(not(target_family = "wasm"))]
 pub use tensorflow::{Original, Part, find_checkpoint, read_checkpoint};
-pub use weights::HostTensor;
 use weights::{FRAMEWORK, Weights, read_weights};
-pub(crate) use weights::{
-    Tensors, Unread, extend, from_safetensors, header_of, header_word, to_safetensors,
-};
+pub use weights::{HostTensor, Tensors, Unread};
+pub(crate) use weights::{extend, from_safetensors, header_of, header_word, to_safetensors};
 
 /// A network with its weights.
 #[derive(Debug, Clone)]

@@ -63,7 +63,7 @@ impl Pretraining {
     ///
     /// # Errors
     /// A tensor is missing, unused or mis-shaped.
-    pub(crate) fn with_weights(
+    pub fn with_weights(
         config: &PretrainConfig,
         vocab_size: usize,
         file: &str,

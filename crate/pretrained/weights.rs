@@ -32,7 +32,7 @@ impl HostTensor {
 }
 
 /// A tensor of a file, whose values are read when somebody takes them.
-pub(crate) struct Unread<'a> {
+pub struct Unread<'a> {
     pub shape: Vec<usize>,
     pub read: Box<dyn FnOnce() -> std::result::Result<Vec<f32>, String> + 'a>,
 }
@@ -58,7 +58,8 @@ pub(super) struct Weights<'a> {
     pub(super) tensors: Tensors<'a>,
 }
 
-pub(crate) type Tensors<'a> = BTreeMap<String, Unread<'a>>;
+/// By their names.
+pub type Tensors<'a> = BTreeMap<String, Unread<'a>>;
 
 impl<'a> Weights<'a> {
     /// Also the names of what is left behind: the pooler and the heads of a BERT.

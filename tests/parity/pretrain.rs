@@ -203,7 +203,8 @@ fn network(
     vocab_size: usize,
     device: &Device,
 ) -> Pretraining {
-    let weights = Fixture::read(&folder.join("model.safetensors")).floats;
+    let weights = Fixture::read(&folder.join("model.safetensors")).floats.into_iter();
+    let weights = weights.map(|(name, tensor)| (name, tensor.into())).collect();
     let network =
         Pretraining::with_weights(config, vocab_size, "fixture", weights, device).unwrap();
     if device.is_autodiff() { network.train() } else { network }
