@@ -99,6 +99,9 @@ struct ColumnArgs {
     /// have no names
     #[arg(long, value_name = "C", conflicts_with = "name")]
     tag_column: Option<String>,
+    /// The sheet of a spreadsheet; without it the first that has rows
+    #[arg(long, value_name = "NAME", conflicts_with = "name")]
+    sheet: Option<String>,
 }
 
 impl ColumnArgs {
@@ -108,6 +111,7 @@ impl ColumnArgs {
             columns: ColumnChoice { text, pair, label: self.label_column.clone() },
             label_columns: self.label_columns.clone(),
             tag_column: self.tag_column.clone(),
+            sheet: self.sheet.clone(),
             ..Reading::default()
         }
     }

@@ -16,6 +16,7 @@ mod labels;
 mod multi_label;
 mod questions;
 mod scores;
+mod sheets;
 mod split;
 mod table;
 mod texts;

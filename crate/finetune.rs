@@ -86,7 +86,8 @@ pub struct FinetuneOptions {
 }
 
 impl FinetuneOptions {
-    /// Reads `{task, textColumn, pairColumn, labelColumn, labelColumns, tagColumn, effort, epochs,
+    /// Reads `{task, textColumn, pairColumn, labelColumn, labelColumns, tagColumn, sheet,
+    /// evalSheet, effort, epochs,
     /// ..}`; epochs, batchSize and learningRate fit the data where they are absent.
     ///
     /// # Errors
@@ -112,13 +113,15 @@ impl FinetuneOptions {
             label: text("labelColumn")?,
         };
         let tag_column = text("tagColumn")?;
+        let (sheet, eval_sheet) = (text("sheet")?, text("evalSheet")?);
         let label_columns = label_columns.map_err(wrong)?.unwrap_or_default();
         check_names(&options)?;
         let is_open = |name: &str| !options.contains_key(name);
         let (epochs, batch_size) = (is_open("epochs"), is_open("batchSize"));
         let open = Open { effort, epochs, batch_size, learning_rate: is_open("learningRate") };
         let config = serde_json::from_value(Value::Object(options)).map_err(wrong)?;
-        let reading = Reading { columns, label_columns, tag_column, ..Reading::default() };
+        let reading =
+            Reading { columns, label_columns, tag_column, sheet, eval_sheet, ..Reading::default() };
         Ok(FinetuneOptions { task, reading, config, open, sample: None })
     }
 }
@@ -205,7 +208,8 @@ fn prepare(
     let settings = &options.config;
     let mut config = pretrained::read_config(files)?;
     let mut notes = vec![];
-    let file = LabelledFile::new(&train.name, &train.bytes);
+    let sheet = options.reading.sheet.as_deref();
+    let file = LabelledFile::new(&train.name, &train.bytes).with_sheet(sheet);
     let kind = match kind {
         Some(kind) => kind,
         None => {
@@ -276,7 +280,9 @@ fn sets(
         }
         return Ok(sets);
     };
-    let eval_set = read(&LabelledFile::new(&eval.name, &eval.bytes), &train_set.known())?;
+    let sheet = options.reading.eval_sheet.as_deref();
+    let eval = LabelledFile::new(&eval.name, &eval.bytes).with_sheet(sheet);
+    let eval_set = read(&eval, &train_set.known())?;
     Ok((train_set, eval_set))
 }
 

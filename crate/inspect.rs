@@ -14,6 +14,10 @@ use crate::tasks::{Examples, Known, Reading};
 use crate::tokenizer::{Tokenizer, Truncation};
 use crate::train::FinetuneConfig;
 
+/// Of more rows the lengths of so many are counted, from all over the file: to cut 50 000 texts into
+/// tokens takes a page seconds.
+const MEASURED: usize = 2000;
+
 /// Rows of the preview.
 const SHOWN: usize = 5;
 
@@ -33,6 +37,9 @@ pub struct Inspection {
     /// Between the cells of a table that is no JSON.
     pub delimiter: Option<char>,
     pub has_header: bool,
+    /// Those of a spreadsheet that have rows, and the one that was read.
+    pub sheets: Vec<String>,
+    pub sheet: Option<String>,
     /// Of a table; else those of the preview.
     pub columns: Vec<String>,
     /// None where there are none to choose.
@@ -83,6 +90,8 @@ pub struct Scores {
 /// How long the examples are, in tokens, `[CLS]` and `[SEP]` included.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Lengths {
+    /// The examples that were measured: all, or some from all over the file where there are many.
+    pub measured: usize,
     pub bins: Vec<Bin<usize>>,
     pub mean: f64,
     pub max: usize,
@@ -110,7 +119,8 @@ pub fn inspect(
     (tokenizer, model): (&Tokenizer, &ElectraConfig),
     max_seq_length: usize,
 ) -> Result<Inspection> {
-    let labelled = LabelledFile::new(&source.name, &source.bytes);
+    let labelled =
+        LabelledFile::new(&source.name, &source.bytes).with_sheet(reading.sheet.as_deref());
     let file = &labelled;
     let (task, reason, unclear) = match task {
         Some(task) => (task, None, None),
@@ -131,12 +141,13 @@ pub fn inspect(
     let set = &file.set;
     let scores = values(set);
     let range = set.known().range.filter(|_| !scores.is_empty());
+    let sheets = labelled.sheets()?;
     Ok(Inspection {
         task,
         tasks: match file.chosen.is_some() {
             true => vec![Kind::Classification, Kind::MultiLabel, Kind::Regression],
             // A table of words can be read as one of texts.
-            false if matches!(file.format, "csv" | "tsv") => {
+            false if matches!(file.format, "csv" | "tsv" | "spreadsheet") => {
                 vec![task, Kind::Classification, Kind::MultiLabel, Kind::Regression]
             }
             false => vec![task],
@@ -147,6 +158,8 @@ pub fn inspect(
         format: file.format,
         delimiter: file.delimiter,
         has_header: file.has_header,
+        sheets: sheets.map_or(vec![], |(titles, _)| titles.to_vec()),
+        sheet: sheets.map(|(_, title)| title.to_string()),
         columns: file.columns,
         chosen: file.chosen,
         rows: file.rows,
@@ -232,7 +245,7 @@ fn read_columns(table: &Table, task: Kind, reading: &Reading) -> Result<File> {
         format: table.format.name(),
         delimiter: match table.format {
             Format::Csv { delimiter } => Some(delimiter),
-            Format::Jsonl => None,
+            Format::Jsonl | Format::Spreadsheet => None,
         },
         has_header: table.has_header,
         columns: table.columns.clone(),
@@ -261,8 +274,11 @@ fn histogram(values: &[f64], (minimum, maximum): (f64, f64)) -> Scores {
     Scores { bins, mean: values.iter().sum::<f64>() / values.len().max(1) as f64 }
 }
 
-/// The tokens of every example, uncut.
+/// The tokens of every measured example, uncut.
 fn token_counts(set: &Examples, tokenizer: &Tokenizer) -> Result<Vec<usize>> {
+    if set.len() > MEASURED {
+        return token_counts(&set.clone().sample(MEASURED), tokenizer);
+    }
     let count = |text: &str, pair: Option<&str>| {
         let encoding = tokenizer.encode(text, pair, usize::MAX, Truncation::LongestFirst)?;
         Ok(encoding.input_ids.len())
@@ -294,7 +310,7 @@ fn lengths(counts: &[usize], max_seq_length: usize) -> Lengths {
     }
     let mean = counts.iter().sum::<usize>() as f64 / counts.len().max(1) as f64;
     let truncated = counts.iter().filter(|length| **length > max_seq_length).count();
-    Lengths { bins, mean, max, truncated }
+    Lengths { measured: counts.len(), bins, mean, max, truncated }
 }
 
 #[cfg(test)]
@@ -321,6 +337,15 @@ mod tests {
         assert_eq!((found.lengths.max, found.lengths.truncated), (5, 1));
         assert_eq!(found.labels[0], LabelCount { label: "x".into(), count: 2 });
         assert_eq!(found.tasks.len(), 3);
+    }
+
+    #[test]
+    fn of_many_rows_some_are_measured() {
+        let rows: String = (0..5000).map(|i| format!("a b c,{}\n", i % 2)).collect();
+        let found = look("x.csv", &format!("text,label\n{rows}"), None);
+        let Lengths { measured, mean, max, .. } = found.lengths;
+        assert_eq!((found.rows, max, mean), (5000, 5, 5.0));
+        assert!(measured <= MEASURED && measured > MEASURED / 2, "{measured}");
     }
 
     #[test]

@@ -69,6 +69,9 @@ pub struct Reading {
     pub label_columns: Vec<String>,
     /// The column or JSON field of the tags: its name, or its number where columns have none.
     pub tag_column: Option<String>,
+    /// Of spreadsheets to train on and to evaluate on; the first with rows where absent.
+    pub sheet: Option<String>,
+    pub eval_sheet: Option<String>,
     /// The file is one of this task's, with its columns and labels.
     pub glue: Option<&'static glue::Task>,
     /// The labels where the model has none yet; found in the file where absent.

@@ -542,7 +542,7 @@ impl Session {
         let config = pipeline.config();
         let kind = kind_of(config)?.expect("a tuned model has a task");
         let Source { name, bytes } = read_data(data)?;
-        let file = LabelledFile::new(&name, &bytes);
+        let file = LabelledFile::new(&name, &bytes).with_sheet(reading.sheet.as_deref());
         let examples = Examples::read(kind, &file, &reading, &Known::of(config, kind)?)?;
         let examples = examples.labelled(&name)?;
         check_pairs(&examples, config)?;

@@ -17,6 +17,8 @@ mod dataset;
 mod metrics;
 #[path = "core/question_answering.rs"]
 mod question_answering;
+#[path = "core/sheets.rs"]
+mod sheets;
 #[path = "core/tagging.rs"]
 mod tagging;
 #[path = "core/tokenizer.rs"]

@@ -94,6 +94,8 @@ export interface ColumnOptions {
   labelColumns?: string[]
   /** The tags of words: a column or JSON field by its name, or its number from 1 where columns have no names. */
   tagColumn?: string
+  /** The sheet of a spreadsheet; the first that has rows where it is not named. */
+  sheet?: string
 }
 
 export interface SkippedRow {
@@ -123,7 +125,10 @@ export interface Inspection {
   reason: string | null
   /** Which columns were taken, where there was a choice that nobody made. */
   notes: string[]
-  format: 'csv' | 'tsv' | 'jsonl' | 'conll' | 'squad'
+  format: 'csv' | 'tsv' | 'jsonl' | 'conll' | 'squad' | 'spreadsheet'
+  /** Those of a spreadsheet that have rows, and the one that was read. */
+  sheets: string[]
+  sheet: string | null
   /** Between the cells of a table that is no JSON. */
   delimiter: string | null
   has_header: boolean
@@ -138,8 +143,8 @@ export interface Inspection {
   /** Of a regression: the lowest and the highest score. */
   range: [number, number] | null
   scores: { bins: Bin[]; mean: number } | null
-  /** In tokens; `truncated` counts what is cut or, for tagging and question answering, read in several windows. */
-  lengths: { bins: Bin[]; mean: number; max: number; truncated: number }
+  /** In tokens, of the `measured` rows: all, or some of many; `truncated` counts what is cut or, for tagging and question answering, read in several windows. */
+  lengths: { measured: number; bins: Bin[]; mean: number; max: number; truncated: number }
   /** Settings that fit the data and the model, by how much time a run may take. */
   settings: Record<Effort, { epochs: number; batchSize: number; learningRate: number }>
   skipped: SkippedRow[]
@@ -327,6 +332,8 @@ export interface FinetuneOptions extends ColumnOptions {
   task?: Task
   /** Needed unless `resume` is true. */
   train?: Table
+  /** The sheet of `eval`, as `sheet` is that of `train`. */
+  evalSheet?: string
   /** Held-out rows; without them a share of `train` is held out (`evalFraction`). */
   eval?: Table
   /** Epochs, batchSize and learningRate fit the data and the model where they are not given: for so much time. */

@@ -14,7 +14,7 @@ import { describeSource } from './source.js'
 // Written so that bundlers see both files and give them along.
 const WORKER = new URL('./worker.js', import.meta.url).href
 const WASM = new URL('./wasm/electra_wasm_bg.wasm', import.meta.url).href
-const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn', 'labelColumns', 'tagColumn']
+const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn', 'labelColumns', 'tagColumn', 'sheet', 'evalSheet']
 // The listeners of `finetune` and the events that they hear.
 const LISTENERS = {
   onPlan: 'plan', onStep: 'step', onEvaluating: 'evaluating', onEvaluation: 'evaluation', onCheckpoint: 'checkpoint', onUnsaved: 'unsaved',

@@ -168,8 +168,8 @@ fn own_file(args: &Args, kind: Kind, config: &ElectraConfig) -> Result<Set> {
     let path = args.data.as_deref().expect("clap asks for it without a name");
     let Source { name, bytes } = read_source(path)?;
     let (reading, known) = (args.columns.reading(), Known::of(config, kind)?);
-    let examples = Examples::read(kind, &LabelledFile::new(&name, &bytes), &reading, &known)?
-        .labelled(&name)?;
+    let file = LabelledFile::new(&name, &bytes).with_sheet(reading.sheet.as_deref());
+    let examples = Examples::read(kind, &file, &reading, &known)?.labelled(&name)?;
     Ok(Set { split: None, examples })
 }
 

@@ -80,6 +80,9 @@ pub struct Args {
     /// Labelled text to measure on; without it, 15 % of the training rows are held out
     #[arg(long, value_name = "FILE", conflicts_with = "name")]
     eval: Vec<PathBuf>,
+    /// The sheet of a spreadsheet that --eval names; without it the first that has rows
+    #[arg(long, value_name = "NAME", requires = "eval")]
+    eval_sheet: Option<String>,
     /// The folder for the trained model; of several tasks it holds a folder for each
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
@@ -216,7 +219,8 @@ impl Args {
             seed,
             ..usual.clone()
         };
-        let reading = self.reading.clone().unwrap_or_else(|| self.columns.reading());
+        let own = || Reading { eval_sheet: self.eval_sheet.clone(), ..self.columns.reading() };
+        let reading = self.reading.clone().unwrap_or_else(own);
         // A name brings settings of its own.
         let is_open = |is_given: bool| !is_given && self.name.task().is_none();
         let open = Open {

@@ -39,6 +39,9 @@ impl Detected {
 /// and what to pass.
 pub fn detect(file: &LabelledFile, choice: &ColumnChoice) -> Result<Detected> {
     let name = file.name;
+    if file.sheets()?.is_some() {
+        return detect_table(file.table()?, choice).map_err(|error| in_file(name, error));
+    }
     let text = file.text()?;
     if is_json(name, text) {
         if let Some(found) = detect_json(name, text)? {
@@ -65,14 +68,13 @@ const SQUAD: &str = "it has the form of SQuAD";
 /// It is not text.
 pub fn layout(file: &LabelledFile, task: Kind) -> Result<&'static str> {
     let name = file.name;
-    let text = file.text()?;
     Ok(match task {
         Kind::Tagging => match word_table(file, None)? {
             Some((table, _)) => table.format.name(),
-            None if is_json(name, text) => "jsonl",
+            None if is_json(name, file.text()?) => "jsonl",
             None => "conll",
         },
-        Kind::QuestionAnswering if is_squad(name, text) => "squad",
+        Kind::QuestionAnswering if is_squad(name, file.text()?) => "squad",
         _ => "jsonl",
     })
 }

@@ -116,7 +116,7 @@ fn foreign(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     const TABLE: &str = "Give the text itself: a table saved as CSV, or a text file.";
     const SHEET: &str = "In the spreadsheet, save it as CSV UTF-8; on the page, the cells can also be \
                          copied and pasted with Ctrl+V.";
-    const OLD: &str = "Open it in a spreadsheet and save it as CSV UTF-8.";
+    const OLD: &str = "Open it in a spreadsheet, and save it as .xlsx or as CSV UTF-8.";
     const PACKED: &str = "Unpack it, and give the file inside.";
     let has = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
     Some(match bytes {

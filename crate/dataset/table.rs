@@ -1,4 +1,4 @@
-//! A file's bytes to a [`Table`]: CSV, TSV, semicolons, or JSON.
+//! A file's bytes to a [`Table`]: CSV, TSV, semicolons, JSON, or a sheet of a spreadsheet.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::encoding::decode;
 use super::json::{Object, is_json, objects};
+use super::sheets::{NumberedRow, Program, Sheet};
 use crate::error::{Error, Result};
 
 /// A row that cannot be used, and why.
@@ -39,6 +40,7 @@ pub fn in_file(name: &str, error: Error) -> Error {
 pub enum Format {
     Csv { delimiter: char },
     Jsonl,
+    Spreadsheet,
 }
 
 impl Format {
@@ -47,6 +49,7 @@ impl Format {
             Format::Csv { delimiter: '\t' } => "tsv",
             Format::Csv { .. } => "csv",
             Format::Jsonl => "jsonl",
+            Format::Spreadsheet => "spreadsheet",
         }
     }
 }
@@ -78,13 +81,32 @@ pub struct Row {
 }
 
 /// Reads a table; its format is told by the content, and by the ending of `name` only where the
-/// content leaves it open.
+/// content leaves it open. Of a spreadsheet it is the first sheet with rows.
 pub fn read_table(name: &str, bytes: &[u8]) -> Result<Table> {
-    read_table_text(name, &decode(name, bytes)?.text)
+    match Program::of(bytes) {
+        Some(program) => tabulate_sheet(name, &program.read(name, bytes, None)?),
+        None => read_table_text(name, &decode(name, bytes)?.text),
+    }
 }
 
 pub(super) fn read_table_text(name: &str, text: &str) -> Result<Table> {
     let table = if is_json(name, text) { read_json(name, text)? } else { read_csv(name, text)? };
+    require_rows(name, table)
+}
+
+pub(super) fn tabulate_sheet(name: &str, sheet: &Sheet) -> Result<Table> {
+    let record = |(line, cells): &'_ NumberedRow| Record {
+        line: *line,
+        cells: cells.iter().map(|cell| cell.clone().into()).collect(),
+    };
+    let records: Vec<Record> = sheet.rows.iter().map(record).collect();
+    let has_header = looks_like_header(&records);
+    let mut table = tabulate(name, Format::Spreadsheet, records, has_header);
+    table.problems.extend_from_slice(&sheet.problems);
+    require_rows(name, table)
+}
+
+fn require_rows(name: &str, table: Table) -> Result<Table> {
     match (table.rows.is_empty(), table.problems.first()) {
         (false, _) => Ok(table),
         (true, Some(Problem { row, reason })) => {
@@ -101,7 +123,7 @@ pub(super) fn read_raw_table(name: &str, bytes: &[u8], has_header: bool) -> Resu
     let text = decode(name, bytes)?.text;
     // Without quotes none is left open.
     let records = Records { is_raw: true, ..Records::new(&text, '\t') }.flatten().collect();
-    let table = tabulate(name, '\t', records, has_header);
+    let table = tabulate(name, Format::Csv { delimiter: '\t' }, records, has_header);
     match table.rows.is_empty() && table.problems.is_empty() {
         true => Err(no_rows(name)),
         false => Ok(table),
@@ -186,10 +208,10 @@ fn read_csv(name: &str, text: &str) -> Result<Table> {
         })?);
     }
     let has_header = looks_like_header(&records);
-    Ok(tabulate(name, delimiter, records, has_header))
+    Ok(tabulate(name, Format::Csv { delimiter }, records, has_header))
 }
 
-fn tabulate(name: &str, delimiter: char, mut records: Vec<Record>, has_header: bool) -> Table {
+fn tabulate(name: &str, format: Format, mut records: Vec<Record>, has_header: bool) -> Table {
     let width = records.first().map_or(0, |record| record.cells.len());
     let header = if has_header { Some(records.remove(0)) } else { None };
     let columns = column_names(header, width);
@@ -200,7 +222,6 @@ fn tabulate(name: &str, delimiter: char, mut records: Vec<Record>, has_header: b
             Err(problem) => problems.push(problem),
         }
     }
-    let format = Format::Csv { delimiter };
     Table { name: name.to_string(), format, has_header, columns, rows, problems }
 }
 

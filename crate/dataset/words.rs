@@ -55,7 +55,8 @@ pub fn read_tagging(
     labels: Option<&[String]>,
 ) -> Result<Tagging> {
     let name = file.name;
-    let text = file.text()?;
+    let is_sheet = file.sheets()?.is_some();
+    let text = if is_sheet { "" } else { file.text()? };
     let mut notes = vec![];
     let is_json = is_json(name, text);
     let (tagged, mut skipped) = if is_json && has_word_lists(name, text)? {
@@ -63,6 +64,11 @@ pub fn read_tagging(
     } else if let Some((table, words)) = word_table(file, tag_column)? {
         notes.push(format!("{}; --tag-column for other tags", words.described(table)));
         words.read(table)?
+    } else if is_sheet {
+        return Err(Error::new(name, "the sheet has no columns of words and their tags").fix(
+            "Give a word a row, the columns named word, tag and sentence_id; or a text a row \
+             and its tags beside it.",
+        ));
     } else if is_json {
         from_json(name, text, tag_column)?
     } else {

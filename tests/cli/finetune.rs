@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::workplace::{FAST, Workplace, csv, rows};
+use crate::workplace::{FAST, Workplace, csv, root, rows};
 
 fn finetune(work: &Workplace, options: &str) -> Vec<Value> {
     work.ok(&format!("finetune --model base --output out {FAST} {options}"))
@@ -30,6 +30,24 @@ fn a_run_prints_its_plan_its_evaluations_and_its_end() {
     assert_eq!((&lines[0]["eval_source"], &lines[0]["eval_rows"]), (&json!("held-out"), &json!(4)));
     assert_eq!((&lines[1]["step"], &lines[2]["step"]), (&json!(0), &lines[0]["steps"]));
     assert_eq!(lines[3]["accuracy"], lines[2]["accuracy"]);
+}
+
+#[test]
+fn a_sheet_of_a_spreadsheet_is_named() {
+    let work = Workplace::with_model_and_data();
+    for name in ["mails.xlsx", "mails.ods"] {
+        work.write(name, std::fs::read(root().join("tests/fixtures/sheets").join(name)).unwrap());
+    }
+    let options =
+        "--train mails.xlsx --sheet Later --eval mails.ods --eval-sheet Later --overwrite";
+    let plan = finetune(&work, options).swap_remove(0);
+    assert_eq!(labels(&plan), [("billing", 4), ("delivery", 4), ("login", 4)]);
+    assert_eq!(plan["eval_rows"], 12);
+    let evaluate = "evaluate --model out --device cpu --data mails.ods";
+    let first = work.ok(evaluate).swap_remove(0);
+    let later = work.ok(&format!("{evaluate} --sheet Later")).swap_remove(0);
+    assert_eq!((&first["skipped"], &later["skipped"]), (&json!(2), &json!(0)));
+    work.fails(&format!("{evaluate} --sheet Lates"), &["mails.ods", "Did you mean \"Later\"?"]);
 }
 
 /// What the run says of the model, `evaluate` says of it, too, and the report.

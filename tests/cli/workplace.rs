@@ -186,7 +186,7 @@ fn binary() -> String {
     named.or_else(|| option_env!("CARGO_BIN_EXE_electra").map(String::from)).expect("no binary")
 }
 
-fn root() -> &'static Path {
+pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 

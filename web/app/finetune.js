@@ -2,7 +2,7 @@
 
 import { ask, at, bringUp, complain, make, say, settled, show } from './dom.js'
 import { bytes, duration, plural } from './format.js'
-import { chosenReading, followLabelChoice, offerTasks, showInspection } from './inspection.js'
+import { chosenReading, chosenSheet, followLabelChoice, offerTasks, showInspection } from './inspection.js'
 import { mountRun } from './run.js'
 import { fetchSample, listSamples, sourceOf } from './samples.js'
 import { readSettings, SETTINGS, writeSettings } from './settings.js'
@@ -53,7 +53,8 @@ export function mountFinetune(app) {
   }
   const samples = mountSamples(choose)
   mountOwnData(app, run, choose)
-  at('task').addEventListener('change', () => look({ task: at('task').value || undefined }, { fits: true }))
+  at('task').addEventListener('change', () => look({ task: at('task').value || undefined, ...chosenSheet() }, { fits: true }))
+  at('sheet').addEventListener('change', () => look(chosenSheet(), { fits: true }))
   for (const id of ['text-column', 'pair-column', 'label-column', 'label-columns', 'tag-column']) {
     at(id).addEventListener('change', () => {
       followLabelChoice()
@@ -324,7 +325,7 @@ async function inspect(app, state, { reading, go, fits = false, bring = false })
 
 /** What cannot be read as anything is for no task. */
 function isForeign({ message }) {
-  return /, and no text|is empty|not UTF|NUL|cannot be read/.test(message)
+  return /, and no text|is empty|no row below|not UTF|NUL|cannot be read|password/.test(message)
 }
 
 /** Leaves off what is being read; there is no data then. */
@@ -339,10 +340,11 @@ function leaveOff(app, state) {
 }
 
 /** The task and the columns that were found, so that training reads the file just so. */
-function readingAs({ task, chosen }, { labelColumns, tagColumn }) {
-  if (!chosen) return { task, ...task === 'tagging' && { tagColumn } }
+function readingAs({ task, chosen, sheet }, { labelColumns, tagColumn }) {
+  const own = sheet ? { task, sheet } : { task }
+  if (!chosen) return { ...own, ...task === 'tagging' && { tagColumn } }
   const columns = { textColumn: chosen.text, pairColumn: chosen.pair ?? undefined, labelColumn: chosen.label ?? undefined }
-  return labelColumns ? { task, ...columns, labelColumn: undefined, labelColumns } : { task, ...columns }
+  return labelColumns ? { ...own, ...columns, labelColumn: undefined, labelColumns } : { ...own, ...columns }
 }
 
 // ---- settings

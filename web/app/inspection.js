@@ -11,7 +11,7 @@ import { inWords } from './words.js'
 const SHOWN_LABELS = 12
 const SHOWN_LETTERS = 300
 const DELIMITERS = { ',': 'comma-separated', ';': 'semicolon-separated', '\t': 'tab-separated' }
-const FORMATS = { csv: 'a table', tsv: 'tab-separated', jsonl: 'JSON lines', conll: 'a word a line', squad: 'SQuAD’s JSON' }
+const FORMATS = { csv: 'a table', tsv: 'tab-separated', jsonl: 'JSON lines', conll: 'a word a line', squad: 'SQuAD’s JSON', spreadsheet: 'a spreadsheet' }
 
 export function showInspection(found, limit) {
   show('columns')
@@ -21,6 +21,7 @@ export function showInspection(found, limit) {
   const why = [found.reason && `taken as ${TASKS[found.task].name}: ${found.reason}`, ...(found.notes ?? []).map(note => inWords({ message: note }).message)].filter(Boolean)
   const format = DELIMITERS[found.delimiter] ?? FORMATS[found.format] ?? found.format
   say('columns-line', `The file is ${format}${noHeader ? ', without a header' : ''}${why.map(words => `; ${words}`).join('')}.`)
+  fillSheets(found)
   fillTasks(found.tasks, found.unclear ? null : found.task)
   fillPickers(found)
   showLabels(found)
@@ -35,6 +36,7 @@ export function offerTasks(chosen) {
   show('columns')
   show('found', false)
   say('columns-title', 'What is it for?')
+  fillSheets({ sheets: [] })
   fillTasks(Object.keys(TASKS), chosen)
 }
 
@@ -45,16 +47,26 @@ function fillTasks(tasks, chosen) {
   at('task').replaceChildren(...options)
 }
 
+function fillSheets({ sheets, sheet }) {
+  show('sheet-field', sheets.length > 1)
+  at('sheet').replaceChildren(...sheets.map(title => make('option', { value: title, selected: title === sheet }, title)))
+}
+
 // ---- columns
+
+/** The sheet of a spreadsheet that is chosen, where there is a choice. */
+export function chosenSheet() {
+  return at('sheet-field').hidden ? {} : { sheet: at('sheet').value }
+}
 
 /** What is chosen by hand, in the words of the engine's options. */
 export function chosenReading() {
   const value = id => at(id).value || undefined
-  const task = value('task')
-  if (at('pickers').hidden) return { task, ...!at('tag-field').hidden && { tagColumn: at('tag-column').value.trim() || undefined } }
+  const own = { task: value('task'), ...chosenSheet() }
+  if (at('pickers').hidden) return { ...own, ...!at('tag-field').hidden && { tagColumn: at('tag-column').value.trim() || undefined } }
   const [each] = at('label-column').selectedOptions
   const label = each?.dataset.each ? { labelColumns: checkedColumns() } : { labelColumn: value('label-column') }
-  return { task, textColumn: value('text-column'), pairColumn: value('pair-column'), ...label }
+  return { ...own, textColumn: value('text-column'), pairColumn: value('pair-column'), ...label }
 }
 
 function checkedColumns() {
@@ -132,13 +144,14 @@ function showScores({ scores, range }) {
   say('scores-line', `From ${short(range[0])} to ${short(range[1])}, ${short(scores.mean)} on average.`)
 }
 
-function showLengths({ task, lengths: { bins: all, mean, max, truncated } }, limit) {
+function showLengths({ task, rows, skipped_count: skipped, lengths: { measured, bins: all, mean, max, truncated } }, limit) {
   const { row } = TASKS[task]
   at('lengths').replaceChildren(...bins(all, { range: [all[0]?.from ?? 0, all.at(-1)?.to ?? 0], unit: row, after: ' tokens', limit }))
+  const isSome = measured < rows - skipped
   const fate = isWindowed(task) ? 'read in several windows' : 'cut'
   const long = truncated ? `${plural(truncated, row)} longer than ${limit} will be ${fate}.` : `None is longer than ${limit}, so nothing is ${fate}.`
   say('lengths-title', task === 'question-answering' ? 'Length in tokens, question and paragraph' : 'Length in tokens')
-  say('lengths-line', `${Math.round(mean)} on average, ${count(max)} at most. ${long}`)
+  say('lengths-line', `${Math.round(mean)} on average, ${count(max)} at most${isSome ? `, of ${plural(measured, row)} from all over the file` : ''}. ${long}`)
 }
 
 function bins(all, { range, unit, name = '', after = '', limit = Infinity }) {
