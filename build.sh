@@ -23,7 +23,8 @@ usage: ./build.sh VERB
   native [OPTIONS]  build the command-line program; OPTIONS go to cargo, for example
                     --features vulkan (also: metal, cuda)
   bench             time inference and fine-tuning, native and in the browser: JSON lines
-  soak              pre-train for two thousand small steps on lavapipe: GPU memory must stay flat
+  soak              two thousand small steps, of pre-training on lavapipe and of fine-tuning in the
+                    page: memory must stay flat
   fuzz [TARGET]     give random bytes to what reads files (fuzz/fuzz_targets/), under libFuzzer; all
                     targets one after the other where none is named
   samples           make public/samples/ again from the packages its data came in
@@ -489,6 +490,11 @@ bench() {
 soak() {
   need_rust
   ELECTRA_SOAK_STEPS=2000 cargo_on_lavapipe test --locked --release --test soak -- --ignored --nocapture
+  web
+  need_node
+  need_node_packages
+  need_chromium
+  (cd "$root/tests" && ELECTRA_SOAK_STEPS=2000 npx playwright test --config browser/playwright.config.mjs soak)
 }
 
 # fuzz [TARGET]: what a target has found interesting is kept in the cache, what it has broken in fuzz/artifacts/.

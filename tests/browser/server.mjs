@@ -12,11 +12,22 @@ const TYPES = {
   '.mjs': 'text/javascript', '.svg': 'image/svg+xml', '.tsv': 'text/tab-separated-values', '.wasm': 'application/wasm',
 }
 
-/** Serves `folder` under /electra/; `port` 0 takes any free one. Resolves with { address, close }. */
+/**
+ * Serves `folder` under /electra/; `port` 0 takes any free one. Resolves with { address, log, close }; the log has a
+ * { method, path, sent } for each request, with the bytes that it brought: behind the ? of its address, and in its body.
+ */
 export function startServer(folder, port = 0, headers = {}) {
-  const server = createServer((request, response) => answer(folder, headers, request, response))
+  const log = []
+  const server = createServer((request, response) => {
+    const { pathname: path, search } = new URL(request.url, 'http://localhost')
+    const entry = { method: request.method, path, sent: search.slice(1).length }
+    log.push(entry)
+    request.on('data', bytes => { entry.sent += bytes.length })
+    answer(folder, headers, path, response)
+  })
   return new Promise(done => {
     server.listen(port, '127.0.0.1', () => done({
+      log,
       address: `http://127.0.0.1:${server.address().port}${PREFIX}`,
       close: () => {
         server.closeAllConnections()
@@ -26,8 +37,8 @@ export function startServer(folder, port = 0, headers = {}) {
   })
 }
 
-function answer(folder, headers, request, response) {
-  const file = locate(folder, new URL(request.url, 'http://localhost').pathname)
+function answer(folder, headers, path, response) {
+  const file = locate(folder, path)
   if (!file) return response.writeHead(404, { 'content-type': 'text/plain' }).end('not found')
   response.writeHead(200, {
     ...headers,

@@ -1,11 +1,11 @@
-// What this page asked of the network, counted by the browser itself: files of its own site, and models by name. None of
-// these requests has a body, so nothing of what is written or opened here can be in one.
+// What left this page, in bytes, as the browser itself saw it. Files are fetched by address and no request has a body, so
+// all that can be sent stands in an address: behind its ? to this site, all of it to any other but the hub of models.
 
 import { say } from './dom.js'
-import { plural } from './format.js'
+import { bytes, plural } from './format.js'
 
 const MAY_BE_ASKED = /(^|\.)(huggingface\.co|hf\.co)$/
-const seen = { own: 0, hub: 0, other: [] }
+const seen = { own: 0, hub: 0, sent: 0, other: [] }
 
 /** Counts the page's own requests; the engine's come through `countFetched`. */
 export function mountSent() {
@@ -15,18 +15,22 @@ export function mountSent() {
 
 export function countFetched(addresses) {
   for (const address of addresses) {
-    const { origin, protocol, hostname } = new URL(address, document.baseURI)
+    const { href, search, origin, protocol, hostname } = new URL(address, document.baseURI)
     if (protocol === 'blob:' || protocol === 'data:') continue
-    if (origin === location.origin) seen.own++
-    else if (MAY_BE_ASKED.test(hostname)) seen.hub++
-    else seen.other.push(hostname)
+    // Escaped as it is, an address has a byte a letter.
+    const isOther = origin !== location.origin && !MAY_BE_ASKED.test(hostname)
+    seen.sent += isOther ? href.length : search.slice(1).length
+    if (isOther) seen.other.push(hostname)
+    else if (origin === location.origin) seen.own++
+    else seen.hub++
   }
   show()
 }
 
 function show() {
-  const { own, hub, other } = seen
-  say('sent-line', other.length ? `${plural(other.length, 'request')} to another site` : '0 bytes sent')
+  const { own, hub, sent, other } = seen
+  say('sent-line', `${sent < 1e5 ? plural(sent, 'byte') : bytes(sent)} sent`)
   const fetched = `${plural(own, 'file')} of this site fetched${hub ? `, ${hub} of Hugging Face` : ''}`
-  say('sent-detail', other.length ? `(${[...new Set(other)].join(', ')}; ${fetched})` : `(${fetched}; nothing went to anybody)`)
+  const to = other.length ? `to ${[...new Set(other)].join(', ')}; ` : ''
+  say('sent-detail', `(${to}${fetched}${sent ? '' : '; nothing went to anybody'})`)
 }

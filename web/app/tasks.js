@@ -99,7 +99,11 @@ export function judgementOf({ metric, score, is_collapsed: isCollapsed }, { base
   const isBetter = score > baseline.score + SAME
   if (!isBetter) return { words: `No better than answering ${quoted(baseline.answer)}${isCollapsed ? ': that is all it does' : ''}. More rows, more time or a stronger model may help.`, isBad: true }
   const words = `Better than answering ${quoted(baseline.answer)}: ${fine(score)} against ${fine(baseline.score)}`
-  return { words: rows < FEW_HELD ? `${words}, on so few rows that it may be luck.` : `${words}.`, isBad: rows < FEW_HELD }
+  if (rows >= FEW_HELD) return { words: `${words}.`, isBad: false }
+  // Within two standard errors of what needs no learning: of a share of right answers, else of a correlation.
+  const share = baseline.score
+  const isLuck = score - share < 2 * Math.sqrt((share > 0 && share < 1 ? share * (1 - share) : 1) / rows)
+  return { words: isLuck ? `${words}, on so few rows that it may be luck.` : `${words}, on only ${plural(rows, 'row')}.`, isBad: isLuck }
 }
 
 export function quoted(answer) {
