@@ -27,7 +27,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let _ = read_table("x.xlsx", bytes);
     for parts in [&EXCEL[..], &OPEN_DOCUMENT] {
         for (place, _) in parts {
-            let content = |name: &str, text: &str| if name == *place { bytes.to_vec() } else { text.into() };
+            let content =
+                |name: &str, text: &str| if name == *place { bytes.to_vec() } else { text.into() };
             let part = |(name, text): &(&str, &str)| (name.to_string(), content(name, text));
             let _ = read_table("x.xlsx", &to_zip(&parts.iter().map(part).collect::<ModelFiles>()));
         }
