@@ -197,10 +197,10 @@ async function writeFile(folder, name, parts) {
   }
 }
 
-// The browser's SHA-256 wants all bytes at once. A changed byte always changes this one: FNV-1a.
 const NO_BYTES = 0x811c9dc5
 
-function checksumOf(bytes, sum) {
+/** FNV-1a, after `sum` of what came before: the browser's SHA-256 wants all bytes at once. A changed byte always changes it. */
+export function checksumOf(bytes, sum = NO_BYTES) {
   for (let at = 0; at < bytes.length; at++) sum = Math.imul(sum ^ bytes[at], 0x01000193)
   return sum
 }

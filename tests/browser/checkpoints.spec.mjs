@@ -159,7 +159,8 @@ async function makeForeign({ format, engine }) {
     const place = new TextDecoder('latin1').decode(bytes.subarray(0, 100_000)).search(/version\\":\d/)
     bytes[place + 'version\\":'.length] = engine.charCodeAt(0)
     const [state] = manifest.state.parts
-    state.sha256 = await digest(bytes.subarray(0, state.size))
+    const { checksumOf } = await import('./checkpoints.js')
+    state.checksum = checksumOf(bytes.subarray(0, state.size))
     await write('state-0', bytes)
   }
   await write('manifest-0', JSON.stringify({ sha256: await digest(new TextEncoder().encode(JSON.stringify(manifest))), manifest }))
