@@ -28,7 +28,6 @@ test(`the memory of a run of ${STEPS} steps is flat`, async ({ blank: page, site
     return all
   }, { rows: ROWS, steps: STEPS, early })
   at[taken] = await held()
-  console.log(at)
   expect(taken).toBeGreaterThan(STEPS * 0.9)
   expect(at[taken].wasm).toBeLessThan(at[early].wasm * 1.05)
   expect(at[taken].heap).toBeLessThan(at[early].heap + 16e6)
