@@ -61,31 +61,37 @@ test('one click trains on the easiest set, with the box to try it beside the cur
   await expect(page.locator('#numbers-table tbody tr').last().locator('td').nth(2)).toHaveText(/%/)
 })
 
-for (const [device, { epochs, tests }] of Object.entries({ cpu: { epochs: 30, tests: 8 }, webgpu: { epochs: 0.4, tests: 1 } })) {
-  test(`how long it will take is said beforehand, and is about right: ${device}`, async ({ blank: page }) => {
-    // Others compute on the tests' machine, now more, now less: it is timed before and after, and the middle of three counts.
-    const ratios = await page.evaluate(async ({ device, epochs, tests }) => {
-      const { Electra } = await import('./electra.js')
-      const model = await Electra.load('models/electra-tiny/', { device })
-      const rows = Array.from({ length: 64 }, (_, index) => ({ text: `a ${index % 7} b`, label: String(index % 2) }))
-      const settings = { batchSize: 8, maxSeqLength: 8, seed: 0 }
-      const ratios = []
-      for (let turn = 0; turn < 3; turn++) {
-        const before = await model.time(rows, settings)
-        const started = performance.now()
-        const { steps, plan } = await model.finetune({ ...settings, train: rows, epochs, evalTimes: tests })
-        const taken = performance.now() - started
-        const after = await model.time(rows, settings)
-        const estimate = ({ update, evaluation }) => steps * update + (tests + 1) * plan.eval_rows * evaluation
-        ratios.push((estimate(before) + estimate(after)) / 2 / taken)
-      }
-      model.dispose()
-      return ratios.sort((a, b) => a - b)
-    }, { device, epochs, tests })
-    expect(ratios[1]).toBeGreaterThan(0.7)
-    expect(ratios[1]).toBeLessThan(1.4)
-  })
-}
+test.describe('an estimate', () => {
+  // Time is what it measures, and whatever else the machine does comes in between.
+  test.describe.configure({ retries: 2 })
+
+  for (const [device, { epochs, tests }] of Object.entries({ cpu: { epochs: 30, tests: 8 }, webgpu: { epochs: 0.4, tests: 1 } })) {
+    test(`how long it will take is said beforehand, and is about right: ${device}`, async ({ blank: page }) => {
+      test.slow()
+      // Others compute on the tests' machine, now more, now less: it is timed before and after, and the middle of three counts.
+      const ratios = await page.evaluate(async ({ device, epochs, tests }) => {
+        const { Electra } = await import('./electra.js')
+        const model = await Electra.load('models/electra-tiny/', { device })
+        const rows = Array.from({ length: 64 }, (_, index) => ({ text: `a ${index % 7} b`, label: String(index % 2) }))
+        const settings = { batchSize: 8, maxSeqLength: 8, seed: 0 }
+        const ratios = []
+        for (let turn = 0; turn < 3; turn++) {
+          const before = await model.time(rows, settings)
+          const started = performance.now()
+          const { steps, plan } = await model.finetune({ ...settings, train: rows, epochs, evalTimes: tests })
+          const taken = performance.now() - started
+          const after = await model.time(rows, settings)
+          const estimate = ({ update, evaluation }) => steps * update + (tests + 1) * plan.eval_rows * evaluation
+          ratios.push((estimate(before) + estimate(after)) / 2 / taken)
+        }
+        model.dispose()
+        return ratios.sort((a, b) => a - b)
+      }, { device, epochs, tests })
+      expect(ratios[1]).toBeGreaterThan(0.7)
+      expect(ratios[1]).toBeLessThan(1.4)
+    })
+  }
+})
 
 test('eight tests, and the score is a verdict; the model is used elsewhere', async ({ page, site }) => {
   await openPage(page, site)
