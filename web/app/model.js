@@ -47,7 +47,10 @@ const SERVICE_WORKER_PATIENCE = 3000
 /** @param on `ready(model)` and `gone()`, called as models come and go */
 export function mountModel(app, on) {
   const state = { model: null, loading: null, wish: { ...MODELS.tiny, device: 'auto' }, loaded: null }
-  const load = wish => loadModel(app, state, wish, on)
+  const load = wish => {
+    state.isChosen = true
+    return loadModel(app, state, wish, on)
+  }
   mountDialog(app, state, load)
   at('problem-again').addEventListener('click', () => load(state.wish))
   at('problem-other').addEventListener('click', () => at('model-button').click())
@@ -68,15 +71,15 @@ export function mountModel(app, on) {
   at('take-better').addEventListener('click', () => app.switchTo('mini'))
   const better = () => isBetterDue(state) && loadBetter(app, state, on)
   app.opened = better
-  keepForOffline().then(() => load(state.wish)).then(better)
+  keepForOffline().then(() => loadModel(app, state, state.wish, on)).then(better)
 }
 
 /**
  * The smallest model is there at once. The better one, ten times as large, follows by itself where it is quick enough: on a
- * GPU, and on a CPU to tell words. Who saves data, or trains on a CPU, asks for it.
+ * GPU, and on a CPU to tell words. Who saves data, or trains on a CPU, asks for it; and who has chosen a model has chosen.
  */
-function isBetterDue({ model, loaded, loading }) {
-  if (!model || loading || loaded.source !== MODELS.tiny.source || navigator.connection?.saveData) return false
+function isBetterDue({ model, loaded, loading, isChosen }) {
+  if (!model || loading || isChosen || loaded.source !== MODELS.tiny.source || navigator.connection?.saveData) return false
   return model.info.device.kind === 'webgpu' || !at('detect').hidden
 }
 
@@ -199,6 +202,9 @@ function mountDialog(app, state, load) {
   at('model-button').addEventListener('click', () => {
     complain('model-problem', null)
     show('model-warning', app.isUnsaved())
+    const kind = Object.keys(MODELS).find(kind => MODELS[kind].source && MODELS[kind].source === state.loaded?.source)
+    if (kind) at(`source-${kind}`).checked = true
+    showFields(form)
     dialog.showModal()
     describeDevices()
     markCached()
