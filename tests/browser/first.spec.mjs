@@ -173,6 +173,7 @@ test('it speaks spreadsheet: old encodings, semicolons, sep=; and names what is 
     await dropFile(page, name, content)
     await expect(page.locator('#data-problem'), name).toContainText(words)
     await expect(page.locator('#columns'), name).toBeHidden()
+    await expect(page.locator('#data-problem'), name).toBeInViewport()
     await expect(page.locator('#train'), name).toBeDisabled()
   }
 })

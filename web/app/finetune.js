@@ -319,7 +319,7 @@ async function inspect(app, state, { reading, go, fits = false, bring = false })
   }
   refresh(app, state)
   if (state.startsAtOnce && state.inspection) return go()
-  if (bring && state.inspection) bringUp('columns')
+  if (bring) bringUp(state.inspection ? 'columns' : 'data-problem')
   time(app, state)
 }
 
