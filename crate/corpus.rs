@@ -264,7 +264,8 @@ fn unreadable(path: &Path, e: &dyn Display) -> Error {
     Error::new(path.display(), format!("cannot be read ({e})"))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Two digits a byte, as checksums are written.
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
+use electra::corpus::hex;
 use electra::error::{Error, Result, nearest};
 use electra::pretrained::files_of_model;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
@@ -215,7 +216,7 @@ fn sha256(path: &Path) -> std::io::Result<String> {
         let length = piece.len();
         file.consume(length);
     }
-    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash.finalize()))
 }
 
 fn status(error: &ApiError) -> Option<u16> {

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
-use electra::corpus::Corpus;
 use electra::corpus::prepare::{PrepareOptions, prepare_text};
+use electra::corpus::{Corpus, hex};
 use electra::distributed::World;
 use electra::error::{Error, Result};
 use electra::files::write_file;
@@ -356,8 +356,7 @@ fn read_init(folders: &[PathBuf]) -> Result<Vec<Init>> {
         })?;
         let mut hash = Sha256::new();
         files.values().for_each(|bytes| hash.update(bytes));
-        let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Init { tensors, tokenizer, sha256 })
+        Ok(Init { tensors, tokenizer, sha256: hex(&hash.finalize()) })
     };
     folders.iter().map(read).collect()
 }
