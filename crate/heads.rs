@@ -3,13 +3,12 @@
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
-use burn::tensor::module::linear as affine;
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::config::{Activation, ClassificationHead, ElectraConfig, QaHead};
 use crate::error::{Error, Result};
 use crate::kernels::{self, DropoutMasks, softmax};
-use crate::model::{Dropout, ElectraModel, Inputs, LayerNorm, activate, linear};
+use crate::model::{Dropout, ElectraModel, Inputs, LayerNorm, activate, linear, unset};
 
 /// The Hugging Face classes that this crate reads and writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -282,11 +281,10 @@ impl GeneratorHead {
     /// On hidden states of another width than `hidden_size`: those of two towers side by side
     /// (`pretrain/variants.rs`).
     pub fn over(width: usize, config: &ElectraConfig, device: &Device) -> Self {
-        let zeros = burn::nn::Initializer::Zeros;
         GeneratorHead {
             dense: linear(width, config.embedding_size, device),
             layer_norm: LayerNorm::new(config, config.embedding_size, device),
-            bias: zeros.init([config.vocab_size], device),
+            bias: unset([config.vocab_size], device),
         }
     }
 
@@ -294,8 +292,7 @@ impl GeneratorHead {
     /// - hidden: `[batch, seq, hidden]`, word_embeddings: `[vocab, embedding]`
     /// - output: `[batch, seq, vocab]`
     pub fn forward(&self, hidden: Tensor<3>, word_embeddings: Tensor<2>) -> Tensor<3> {
-        let hidden = self.transform(hidden);
-        hidden.matmul(word_embeddings.transpose().unsqueeze()) + self.bias.val().unsqueeze()
+        kernels::affine(self.transform(hidden), word_embeddings.transpose(), self.bias.val())
     }
 
     /// All of it but the logits: what is multiplied with the word embeddings. Pre-training takes
@@ -468,15 +465,16 @@ impl JointSpanHead {
     fn ends(&self, hidden: &Tensor<3>) -> Tensor<3> {
         let width = hidden.dims()[2];
         let weight = self.qa_end_dense.weight.val().narrow(0, width, width);
-        let bias = self.qa_end_dense.bias.as_ref().expect("it has one").val();
-        affine(hidden.clone(), weight, Some(bias))
+        kernels::affine(hidden.clone(), weight, kernels::bias_of(&self.qa_end_dense))
     }
 
     /// `[batch, seq]`
     fn end_logits(&self, hidden: &Tensor<3>, ends: Tensor<3>, starts: Tensor<2>) -> Tensor<2> {
         let width = hidden.dims()[2];
         let weight = self.qa_end_dense.weight.val().narrow(0, 0, width);
-        let start = affine(weighted_sum(hidden.clone(), starts), weight, None); // [batch, 1, 512]
+        let none = Tensor::zeros([Self::INNER], &hidden.device());
+        // [batch, 1, 512]
+        let start = kernels::affine(weighted_sum(hidden.clone(), starts), weight, none);
         let inner = activate(Activation::Gelu, ends + start);
         kernels::linear(inner, &self.qa_end).squeeze_dim(2)
     }

@@ -4,7 +4,7 @@
 //! behind. In a browser each costs a call from wasm into WebGPU, and on the CPU each is a pass
 //! over memory. So a layer's weights are one tensor (`layout.rs`) and the layer one operation
 //! (`layer.rs`), and so are the embeddings, `x W + b`, a norm and GELU round it, the optimizer's
-//! update of a parameter, and on the CPU the generator's softmax (`vocabulary.rs`).
+//! update of a parameter, and the generator's softmax over words (`vocabulary.rs`).
 
 mod differentiable;
 mod dropout;
@@ -28,6 +28,6 @@ pub use gpu::testing::device as gpu_for_tests;
 pub use hash::Drop;
 pub use layer::{LayerSpec, layer};
 pub use layout::{Layout, Slot};
-pub use linear::linear;
+pub use linear::{affine, bias_of, linear};
 pub use noise::add_gumbel;
 pub use optimizer::{AdamFactors, adam, sum_of_squares};

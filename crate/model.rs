@@ -6,9 +6,9 @@
 
 use burn::module::{
     Content, Devices, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor,
-    Param,
+    Param, ParamId,
 };
-use burn::nn::{Embedding, EmbeddingConfig, Initializer, Linear, LinearConfig};
+use burn::nn::{Embedding, Linear};
 use burn::tensor::{Device, Int, Tensor, activation};
 
 use crate::config::{Activation, ElectraConfig};
@@ -138,7 +138,7 @@ pub struct Embeddings {
 
 impl Embeddings {
     pub fn new(config: &ElectraConfig, device: &Device) -> Self {
-        let table = |rows| EmbeddingConfig::new(rows, config.embedding_size).init(device);
+        let table = |rows| table(rows, config.embedding_size, device);
         Embeddings {
             word_embeddings: table(config.vocab_size),
             position_embeddings: table(config.max_position_embeddings),
@@ -211,7 +211,7 @@ impl EncoderLayer {
         let layout = Layout { hidden: config.hidden_size, inner: config.intermediate_size };
         EncoderLayer {
             layout,
-            weights: Initializer::Zeros.init([layout.floats()], device),
+            weights: unset([layout.floats()], device),
             attention_dropout: Dropout { prob: config.attention_probs_dropout_prob },
             hidden_dropout: Dropout { prob: config.hidden_dropout_prob },
             num_attention_heads: config.num_attention_heads,
@@ -267,8 +267,24 @@ fn gelu_new<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     x * (inner.tanh() * 0.5 + 0.5)
 }
 
-pub(crate) fn linear(d_input: usize, d_output: usize, device: &Device) -> Linear {
-    LinearConfig::new(d_input, d_output).init(device)
+/// A parameter without values: those of a file or of a draw of our own (`pretrained/init.rs`) are put in before
+/// anything asks. Burn's initializers, which would bring a QR decomposition and all that multiplies matrices into
+/// the page's engine, are not used.
+pub(crate) fn unset<const D: usize>(shape: [usize; D], device: &Device) -> Param<Tensor<D>> {
+    let zeros = move |device: &Device, requires_grad: bool| {
+        let zeros = Tensor::zeros(shape, device);
+        if requires_grad { zeros.require_grad() } else { zeros }
+    };
+    Param::uninitialized(ParamId::new(), zeros, device.clone(), true, shape.into())
+}
+
+pub(crate) fn table(rows: usize, width: usize, device: &Device) -> Embedding {
+    Embedding { weight: unset([rows, width], device) }
+}
+
+pub(crate) fn linear(inputs: usize, outputs: usize, device: &Device) -> Linear {
+    let (weight, bias) = (unset([inputs, outputs], device), unset([outputs], device));
+    Linear { weight, bias: Some(bias) }
 }
 
 /// Dropout; its masks are hashes of a seed and a place (`kernels/dropout.rs`).
@@ -295,8 +311,8 @@ pub struct LayerNorm {
 impl LayerNorm {
     pub(crate) fn new(config: &ElectraConfig, width: usize, device: &Device) -> Self {
         LayerNorm {
-            gamma: Initializer::Ones.init([width], device),
-            beta: Initializer::Zeros.init([width], device),
+            gamma: unset([width], device),
+            beta: unset([width], device),
             epsilon: config.layer_norm_eps,
         }
     }

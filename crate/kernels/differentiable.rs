@@ -6,9 +6,9 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::{Shape, Tensor};
 
-use super::host;
+use super::host::{self, flex};
 
 /// `x Φ(x)`, by erf, with the exact derivative `Φ(x) + x φ(x)`. Burn's own has the derivative of
 /// the tanh form on GPUs.
@@ -191,10 +191,6 @@ fn norm_rows(grad_x: &mut [f32], x: &[f32], grad: &[f32], gamma: &[f32], epsilon
     sums
 }
 
-fn flex(values: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(values, shape.into()))
-}
-
 impl<B: DifferentiableOps, C: CheckpointStrategy> DifferentiableOps for Autodiff<B, C> {
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         match Gelu.prepare::<C>([x.node()]).compute_bound().stateful() {
@@ -275,7 +271,7 @@ impl<B: DifferentiableOps> Backward<B, 1> for Softmax {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, activation};
+    use burn::tensor::{Device, TensorData, activation};
 
     use super::*;
 

@@ -16,7 +16,7 @@ use crate::config::Activation;
 use super::differentiable::DifferentiableOps;
 use super::dropout::DropoutOps;
 use super::hash::Drop;
-use super::linear::LinearOps;
+use super::linear::{AffineGradients, LinearOps};
 use super::noise::{NoiseOps, SMALL};
 use super::optimizer::{AdamFactors, OptimizerOps, PARTIAL_SUMS};
 
@@ -410,7 +410,9 @@ impl LinearOps for CubeBackend {
         let y = product(&x, [&weight, &bias], matrix, false, Epilogue::Bias, None, None);
         shaped(y, shape)
     }
+}
 
+impl AffineGradients for CubeBackend {
     fn affine_x_backward(weight: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         let [weight, grad] = [weight, grad].map(into_contiguous);
         let mut shape = grad.shape();

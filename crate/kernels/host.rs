@@ -8,13 +8,23 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 pub mod layer;
+pub mod linear;
 pub mod math;
 mod product;
 mod rows;
 #[cfg(not(target_family = "wasm"))]
 pub mod vocabulary;
 
+use burn::backend::Flex;
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::{Shape, TensorData};
+
 pub use math::ln;
+
+/// What a loop has made, as a tensor.
+pub fn flex(values: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(values, shape.into()))
+}
 
 /// Elements that are worth a thread's while.
 pub const CHUNK: usize = 1 << 14;

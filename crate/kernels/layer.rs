@@ -11,12 +11,12 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::{Shape, Tensor, TensorData};
+use burn::tensor::Tensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 
 use super::gpu;
-use super::host::layer as host;
+use super::host::{flex, layer as host};
 pub use host::LayerSpec;
 use host::Wants;
 
@@ -215,8 +215,4 @@ impl Input<Flex> {
             spec: self.spec,
         }
     }
-}
-
-fn flex(values: Vec<f32>, shape: Shape) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
 }

@@ -8,6 +8,7 @@ use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, TensorData};
 
+use super::host::flex;
 use super::host::vocabulary::{self, Input, Noise};
 
 /// Logits at once, in bytes: those of all rows would be the largest thing in the run, and more than
@@ -131,22 +132,18 @@ impl VocabularyOps for Flex {
         let correct = guesses.iter().zip(&targets);
         let correct = correct.map(|(guess, target)| i32::from(guess.likeliest == *target));
         let outputs = VocabularyOutputs {
-            loss: floats(vec![loss], Shape::from([1])),
+            loss: flex(vec![loss], Shape::from([1])),
             correct: ints(correct.collect(), rows.clone()),
             samples: ints(guesses.iter().map(|guess| guess.sample).collect(), rows.clone()),
-            log_probs: floats(present.collect(), rows),
+            log_probs: flex(present.collect(), rows),
         };
         let gradients = with_gradients.then(|| Gradients {
-            hidden: floats(gradients.hidden, hidden.shape()),
-            table: floats(gradients.table, table.shape()),
-            bias: floats(gradients.bias, bias.shape()),
+            hidden: flex(gradients.hidden, hidden.shape()),
+            table: flex(gradients.table, table.shape()),
+            bias: flex(gradients.bias, bias.shape()),
         });
         (outputs, gradients)
     }
-}
-
-fn floats(values: Vec<f32>, shape: Shape) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(values, shape))
 }
 
 fn ints(values: Vec<i32>, shape: Shape) -> IntTensor<Flex> {

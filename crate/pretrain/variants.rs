@@ -13,14 +13,14 @@
 use std::collections::BTreeMap;
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig};
+use burn::nn::Embedding;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::batch::{MaskedBatch, Totals};
 use super::softmax::{Generated, Sampling, TiedSoftmax, block_rows};
 use crate::config::ElectraConfig;
 use crate::kernels::DropoutMasks;
-use crate::model::{Embeddings, Encoder, Inputs, additive_mask};
+use crate::model::{Embeddings, Encoder, Inputs, additive_mask, table};
 use crate::pretrained::HostTensor;
 
 // ---------------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ pub struct Delta {
 
 impl Delta {
     pub fn new(config: &ElectraConfig, device: &Device) -> Self {
-        let table = |rows| EmbeddingConfig::new(rows, config.embedding_size).init(device);
+        let table = |rows| table(rows, config.embedding_size, device);
         Delta {
             word_embeddings: table(config.vocab_size),
             position_embeddings: table(config.max_position_embeddings),
