@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::FinetuneConfig;
-use super::trainer::{BestScore, Job, Network, StepLoss, Trainer, Verdict};
+use super::trainer::{BestScore, Evaluated, Job, Network, StepLoss, Trainer, Verdict};
 use crate::batch::{Features, Target};
 use crate::dataset::{Question, TextTarget};
 use crate::error::{Error, Result};
@@ -152,7 +152,9 @@ impl Trainer {
             ("first.", ReadBack::of(network, Some(first))),
             ("second.", ReadBack::of(network, Some(second))),
         ];
-        parts.extend(self.best_network.as_ref().map(|best| ("best.", ReadBack::of(best, None))));
+        parts.extend(
+            self.evaluated.best_network.as_ref().map(|best| ("best.", ReadBack::of(best, None))),
+        );
         let all = parts.iter().flat_map(|(prefix, part)| {
             part.shapes().map(move |(name, shape)| (format!("{prefix}{name}"), shape))
         });
@@ -192,9 +194,9 @@ impl Trainer {
         (self.optimizer.first, self.optimizer.second) = (first, second);
         (self.micro_step, self.optimizer.step, self.steps) =
             (state.micro_step, state.step, state.steps);
-        (self.evaluated_at, self.scoring) = (state.evaluated_at, None);
-        (self.round, self.last) = (state.round, state.last);
-        (self.best, self.best_network) = (state.best, best_network);
+        (self.round, self.scoring) = (state.round, None);
+        let (at, last, best) = (state.evaluated_at, state.last, state.best);
+        self.evaluated = Evaluated { at, last, best, best_network };
         self.forget_unread();
         self.unreported = state.unreported;
         Ok(())
@@ -207,10 +209,10 @@ impl Trainer {
             micro_step: self.micro_step,
             step: self.optimizer.step,
             steps: self.steps,
-            evaluated_at: self.evaluated_at,
+            evaluated_at: self.evaluated.at,
             round: self.round.clone(),
-            last: self.last.clone(),
-            best: self.best.clone(),
+            last: self.evaluated.last.clone(),
+            best: self.evaluated.best.clone(),
             unreported: self.unreported.clone(),
             tasks: self.fingerprints().to_vec(),
         }

@@ -357,8 +357,8 @@ fn a_state_that_contradicts_itself_is_refused() {
         |trainer| trainer.micro_step += 1,
         |trainer| trainer.steps = 1,
         |trainer| trainer.steps = 1000,
-        |trainer| trainer.last.clear(),
-        |trainer| trainer.evaluated_at = Some(900),
+        |trainer| trainer.evaluated.last.clear(),
+        |trainer| trainer.evaluated.at = Some(900),
     ];
     for edit in edits {
         let mut other = plan.trainer();

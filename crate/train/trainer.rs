@@ -177,30 +177,27 @@ pub struct Trainer {
     pub(super) unreported: Vec<StepLoss>,
     /// Of the evaluation under way, between two of its batches.
     pub(super) scoring: Option<Scorer>,
-    /// The step of the last whole evaluation.
-    pub(super) evaluated_at: Option<usize>,
-    /// An evaluation was asked for, due or not.
-    asked: bool,
-    /// What stood here before an evaluation that was not due, put back should the run go on.
-    before: Option<Before>,
     /// The verdicts of the evaluation under way, on the tasks that are done.
     pub(super) round: Vec<Verdict>,
-    /// The last whole evaluation, task by task; empty before the first.
-    pub(super) last: Vec<Verdict>,
-    pub(super) best: Option<BestScore>,
-    /// The network of the best evaluation, on the plain device, where it is to be kept.
-    pub(super) best_network: Option<Network>,
+    pub(super) evaluated: Evaluated,
+    /// An evaluation was asked for, due or not.
+    asked: bool,
+    /// What there was before an evaluation that was not due, put back should the run go on.
+    before: Option<Evaluated>,
     /// Of the data, once somebody has asked.
     pub(super) fingerprints: Option<Vec<Fingerprint>>,
 }
 
-/// What evaluations change in a [`Trainer`].
-#[derive(Debug)]
-struct Before {
-    evaluated_at: Option<usize>,
-    last: Vec<Verdict>,
-    best: Option<BestScore>,
-    best_network: Option<Network>,
+/// What the whole evaluations of a run have come to.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Evaluated {
+    /// The step of the last.
+    pub at: Option<usize>,
+    /// The last, task by task; empty before the first.
+    pub last: Vec<Verdict>,
+    pub best: Option<BestScore>,
+    /// The network of the best, on the plain device, where it is to be kept.
+    pub best_network: Option<Network>,
 }
 
 /// The best evaluation so far.
@@ -244,13 +241,10 @@ impl Trainer {
             unread: Vec::new(),
             unreported: Vec::new(),
             scoring: None,
-            evaluated_at: None,
+            round: Vec::new(),
+            evaluated: Evaluated::default(),
             asked: false,
             before: None,
-            round: Vec::new(),
-            last: Vec::new(),
-            best: None,
-            best_network: None,
             fingerprints: None,
             config,
         })
@@ -263,7 +257,7 @@ impl Trainer {
     pub async fn advance(&mut self) -> Result<Progress> {
         let step = self.optimizer.step;
         let due = self.asked || self.is_due();
-        if due && self.evaluated_at != Some(step) {
+        if due && self.evaluated.at != Some(step) {
             let scorer = self.scoring.take().unwrap_or_else(|| self.scorer());
             return self.score(scorer).await;
         }
@@ -277,8 +271,7 @@ impl Trainer {
     async fn update(&mut self) -> Result<Progress> {
         // The run goes on, as if the extra evaluation had not been.
         if let Some(before) = self.before.take() {
-            (self.evaluated_at, self.last) = (before.evaluated_at, before.last);
-            (self.best, self.best_network) = (before.best, before.best_network);
+            self.evaluated = before;
         }
         let learning_rate = self.optimizer.config.learning_rate_at(self.optimizer.step);
         let mut batches = Vec::new();
@@ -396,13 +389,13 @@ impl Trainer {
 
     /// The model of a task as it stands, ready for inference, and its config.
     pub fn current(&self, job: usize) -> (Electra, ElectraConfig) {
-        (self.training_network().of_task(job).valid(), self.config_of(job, &self.last))
+        (self.training_network().of_task(job).valid(), self.config_of(job, &self.evaluated.last))
     }
 
     /// What a task exports: its model, the best one where that is to be kept, else as it stands,
     /// and its config.
     pub fn result(&self, job: usize) -> (Electra, ElectraConfig) {
-        match &self.best_network {
+        match &self.evaluated.best_network {
             Some(network) => (network.of_task(job), self.config_of(job, self.verdicts())),
             None => self.current(job),
         }
@@ -424,17 +417,17 @@ impl Trainer {
 
     /// What the evaluation of [`Self::result`] came to, task by task; empty before the first.
     pub fn verdicts(&self) -> &[Verdict] {
-        match self.best.as_ref().filter(|_| self.config.keep_best) {
+        match self.evaluated.best.as_ref().filter(|_| self.config.keep_best) {
             Some(best) => &best.verdicts,
-            None => &self.last,
+            None => &self.evaluated.last,
         }
     }
 
     /// The step of that evaluation.
     pub fn kept_at(&self) -> Option<usize> {
-        match self.best.as_ref().filter(|_| self.config.keep_best) {
+        match self.evaluated.best.as_ref().filter(|_| self.config.keep_best) {
             Some(best) => Some(best.at),
-            None => self.evaluated_at,
+            None => self.evaluated.at,
         }
     }
 
@@ -467,17 +460,12 @@ impl Trainer {
     /// here. Should it go on, it does so as if that evaluation had not been. Gives whether it is an
     /// extra one, which was not due; None where these weights are evaluated already.
     pub fn ask_for_evaluation(&mut self) -> Option<bool> {
-        if self.evaluated_at == Some(self.step()) {
+        if self.evaluated.at == Some(self.step()) {
             return None;
         }
         let is_extra = !self.is_due();
         if is_extra && self.before.is_none() {
-            self.before = Some(Before {
-                evaluated_at: self.evaluated_at,
-                last: self.last.clone(),
-                best: self.best.clone(),
-                best_network: self.best_network.clone(),
-            });
+            self.before = Some(self.evaluated.clone());
         }
         self.asked = true;
         Some(is_extra)
@@ -564,9 +552,9 @@ impl Trainer {
         self.round.push(Verdict::from(&measured));
         let step = self.optimizer.step;
         if self.round.len() == self.jobs.len() {
-            self.evaluated_at = Some(step);
+            self.evaluated.at = Some(step);
             self.asked = false;
-            self.last = std::mem::take(&mut self.round);
+            self.evaluated.last = std::mem::take(&mut self.round);
             self.compare();
         }
         let job = self.several().then_some(number);
@@ -576,19 +564,19 @@ impl Trainer {
 
     /// Keeps the evaluation if it is the best so far, and ends the run where `patience` is over.
     fn compare(&mut self) {
-        let score = mean(&self.last);
-        match &mut self.best {
+        let score = mean(&self.evaluated.last);
+        match &mut self.evaluated.best {
             Some(best) if score <= best.score => best.since += 1,
             _ => {
-                self.best_network = self.config.keep_best.then(|| self.plain_network());
-                let (at, verdicts) = (self.optimizer.step, self.last.clone());
-                self.best = Some(BestScore { at, score, verdicts, since: 0 });
+                let (at, verdicts) = (self.optimizer.step, self.evaluated.last.clone());
+                self.evaluated.best_network = self.config.keep_best.then(|| self.plain_network());
+                self.evaluated.best = Some(BestScore { at, score, verdicts, since: 0 });
             }
         }
         if self.before.is_some() {
             return;
         }
-        let since = self.best.as_ref().map_or(0, |best| best.since);
+        let since = self.evaluated.best.as_ref().map_or(0, |best| best.since);
         if self.config.patience.is_some_and(|patience| since >= patience) {
             self.finish_early();
         }
