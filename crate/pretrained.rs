@@ -38,6 +38,8 @@ use parameters::fill;
 pub(crate) use parameters::{ReadBack, fill_from, held_from};
 pub use parameters::{tensors, tensors_of};
 use pieces::read_whole;
+#[cfg(target_family = "wasm")]
+pub(crate) use pieces::sought;
 pub use pieces::{Files, Pieces};
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use tensorflow::masked_crc32c;

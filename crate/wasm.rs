@@ -4,15 +4,12 @@
 //! JSON that the command line prints. Every method that touches a tensor is async, because the
 //! browser cannot wait for a GPU. Only one call may be inside a session at a time.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::io::{self, Seek, SeekFrom, Write};
-use std::ops::Range;
+use std::io::Write;
 
-use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::{Device, Tensor};
-use js_sys::{Array, Function, Object, Reflect, Uint8Array};
+use burn::module::Module;
+use burn::tensor::Device;
+use js_sys::{Array, Function, Reflect, Uint8Array};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -21,18 +18,22 @@ use zip::ZipWriter;
 
 use crate::config::ElectraConfig;
 use crate::dataset::LabelledFile;
-use crate::device::{self, is_cpu};
+use crate::device;
 use crate::error::{Error, Result};
 use crate::finetune::{FinetuneOptions, Source, TaskFiles, TrainPlan, check_vocabulary, start};
-use crate::gradients::examples_at_once;
 use crate::heads::{Architecture, Electra};
 use crate::inspect;
-use crate::pretrained::{self, Files, Loaded, ModelFiles, Pieces, Zipped};
+use crate::pretrained::{self, Loaded};
 use crate::query::{Details, Input, Pipeline};
 use crate::self_test::{SelfTest, self_test};
 use crate::tasks::{self, Examples, Known, check_pairs, kind_of};
 use crate::tokenizer::Tokenizer;
 use crate::train::{Progress, Trainer};
+
+mod outside;
+mod room;
+
+use outside::{Outside, PageFiles, Parts, entries, words_of};
 
 unsafe extern "C" {
     /// Made by the linker: registers what cubecl's compiler looks up by name.
@@ -70,71 +71,6 @@ struct Opened {
     loaded: Loaded,
 }
 
-/// A model's files: the weights stay where the page has them, and are read from there again for
-/// every run.
-#[derive(Default)]
-struct PageFiles {
-    small: ModelFiles,
-    weights: BTreeMap<String, Outside>,
-}
-
-impl Files for PageFiles {
-    fn open(&self, name: &str) -> Option<&dyn Pieces> {
-        let outside = self.weights.get(name).map(|file| file as &dyn Pieces);
-        outside.or_else(|| self.small.open(name))
-    }
-}
-
-/// A file outside of the engine's memory, or a part of one: `{size, read(start, end)}` of the worker's.
-struct Outside {
-    read: Function,
-    place: Range<usize>,
-}
-
-impl Outside {
-    fn new(file: &JsValue) -> Result<Self> {
-        let get = |key: &str| Reflect::get(file, &key.into()).ok();
-        let size = get("size").and_then(|size| size.as_f64());
-        let read = get("read").and_then(|read| read.dyn_into().ok());
-        match (size, read) {
-            // What has more, no index here can reach.
-            (Some(size), Some(read)) if size <= usize::MAX as f64 => {
-                Ok(Outside { read, place: 0..size as usize })
-            }
-            _ => Err(Error::new("file", "is larger than any that can be read here")),
-        }
-    }
-
-    fn part(&self, Range { start, end }: Range<usize>) -> Self {
-        let first = self.place.start;
-        Outside { read: self.read.clone(), place: first + start..first + end }
-    }
-
-    fn all(&self) -> io::Result<Vec<u8>> {
-        Ok(self.read(0..self.length())?.into_owned())
-    }
-}
-
-impl Pieces for Outside {
-    fn length(&self) -> usize {
-        self.place.len()
-    }
-
-    fn read(&self, range: Range<usize>) -> io::Result<Cow<'_, [u8]>> {
-        if range.end > self.length() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        let [start, end] = [range.start, range.end].map(|at| (self.place.start + at) as f64);
-        let read = self.read.call2(&JsValue::NULL, &start.into(), &end.into());
-        let read = read.map_err(|e| io::Error::other(words_of(&e)))?;
-        let bytes = read.dyn_into::<Uint8Array>().map(|bytes| bytes.to_vec()).unwrap_or_default();
-        if bytes.len() != range.len() {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(Cow::Owned(bytes))
-    }
-}
-
 #[wasm_bindgen]
 impl Session {
     /// Opens `"webgpu"` (and tests it against the CPU) or `"cpu"`.
@@ -163,7 +99,7 @@ impl Session {
     /// Loads a model from `{name: {size, read(start, end)}}`, a folder's files or one zip; `read` gives
     /// those bytes of the file, for as long as the model is there.
     pub async fn load(&mut self, files: JsValue) -> std::result::Result<JsValue, JsValue> {
-        let files = page_files(files).map_err(to_js)?;
+        let files = PageFiles::new(files).map_err(to_js)?;
         self.opened = Some(open(files, &self.device).map_err(to_js)?);
         (self.run, self.rehearsal) = (None, None);
         self.info()
@@ -360,95 +296,6 @@ impl Session {
     }
 }
 
-/// What a zip is written to: large pieces go out at once, small ones stay here, for to the head of a file
-/// its writer comes back once it knows the checksum.
-struct Parts {
-    keep: Function,
-    parts: Vec<(Range<u64>, Content)>,
-    at: u64,
-}
-
-enum Content {
-    Here(Vec<u8>),
-    Kept(JsValue),
-}
-
-/// From so many bytes on a piece is large.
-const LARGE: usize = 1 << 16;
-
-impl Parts {
-    fn new(keep: Function) -> Self {
-        Parts { keep, parts: Vec::new(), at: 0 }
-    }
-
-    fn end(&self) -> u64 {
-        self.parts.last().map_or(0, |(place, _)| place.end)
-    }
-
-    fn into_array(self) -> Array {
-        let value = |(_, content)| match content {
-            Content::Here(bytes) => Uint8Array::from(&bytes[..]).into(),
-            Content::Kept(value) => value,
-        };
-        self.parts.into_iter().map(value).collect()
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let place = self.at..self.at + bytes.len() as u64;
-        if bytes.len() >= LARGE {
-            let kept = self.keep.call1(&JsValue::NULL, &Uint8Array::from(bytes));
-            let kept = kept.map_err(|e| io::Error::other(words_of(&e)))?;
-            self.parts.push((place, Content::Kept(kept)));
-        } else if let Some((last, Content::Here(here))) = self.parts.last_mut() {
-            here.extend_from_slice(bytes);
-            last.end = place.end;
-        } else {
-            self.parts.push((place, Content::Here(bytes.to_vec())));
-        }
-        Ok(())
-    }
-
-    fn overwrite(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let (start, end) = (self.at, self.at + bytes.len() as u64);
-        let part =
-            self.parts.iter_mut().find(|(place, _)| place.start <= start && end <= place.end);
-        let Some((place, Content::Here(here))) = part else {
-            return Err(io::Error::other("what was written before cannot be changed"));
-        };
-        let first = (start - place.start) as usize;
-        here[first..first + bytes.len()].copy_from_slice(bytes);
-        Ok(())
-    }
-}
-
-impl Write for Parts {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.at == self.end() {
-            self.append(bytes)?
-        } else {
-            self.overwrite(bytes)?
-        }
-        self.at += bytes.len() as u64;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Seek for Parts {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.end().checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.at)
-    }
-}
-
 impl Session {
     fn prepare(
         &self,
@@ -461,7 +308,7 @@ impl Session {
         let train = read_data(train)?;
         let eval = if eval.is_falsy() { None } else { Some(read_data(eval)?) };
         let Opened { files, tokenizer, loaded } = self.opened()?;
-        check_room_to_train(loaded, &options, &self.device)?;
+        room::check_to_train(loaded, &options, &self.device)?;
         let task = TaskFiles { kind: options.task, train: &train, eval: eval.as_ref() };
         let (trainer, mut plans) = start(files, tokenizer, &[task], &options, &self.device)?;
         Ok((trainer, plans.remove(0)))
@@ -642,121 +489,10 @@ fn open(files: PageFiles, device: &Device) -> Result<Opened> {
     // First of all: what is missing from a folder that is no model at all.
     let config = pretrained::read_config(&files)?;
     let tokenizer = Tokenizer::from_files(&files.small)?;
-    if is_cpu(device) {
-        let sizes = parameter_sizes(&config, Architecture::of(&config)?, device);
-        let largest = sizes.iter().max().copied().unwrap_or(0);
-        // The largest is here twice, as it comes and as it is to lie.
-        check_room("to be loaded", sizes.into_iter().chain([largest]))?;
-    }
+    room::check_to_load(&config, device)?;
     let loaded = pretrained::load(&files, device)?;
     check_vocabulary(&tokenizer, &loaded.config)?;
     Ok(Opened { files, tokenizer, loaded })
-}
-
-/// Copies of the weights in training: themselves, two of the gradient while its parts are added, and
-/// the two moments.
-const IN_TRAINING: usize = 5;
-
-/// Once there is no memory left the engine is gone, with all that it held: so what training takes is
-/// asked for before.
-///
-/// # Errors
-/// There is not so much.
-fn check_room_to_train(loaded: &Loaded, options: &FinetuneOptions, device: &Device) -> Result<()> {
-    if !is_cpu(device) {
-        return Ok(());
-    }
-    let (config, settings) = (&loaded.config, &options.config);
-    let sizes = parameter_sizes(config, loaded.architecture, device);
-    let copies = IN_TRAINING + usize::from(settings.keep_best);
-    let weights = std::iter::repeat_n(sizes, copies).flatten();
-    let length = settings.max_seq_length;
-    let tokens = length * examples_at_once(settings.batch_size, length, device);
-    let kept = tokens * KEPT_OF_A_TOKEN * (config.hidden_size + config.intermediate_size) * 4;
-    check_room("to be trained", weights.chain(vec![kept; config.num_hidden_layers]))
-}
-
-/// Of each width of a layer, so many numbers of each token are kept for the way back.
-const KEPT_OF_A_TOKEN: usize = 6;
-
-/// In bytes.
-fn parameter_sizes(
-    config: &ElectraConfig,
-    architecture: Architecture,
-    device: &Device,
-) -> Vec<usize> {
-    struct Sizes(Vec<usize>);
-    impl ModuleVisitor for Sizes {
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            self.0.push(param.lazy_shape().num_elements() * size_of::<f32>());
-        }
-    }
-    let mut sizes = Sizes(Vec::new());
-    Electra::new(config, architecture, device).visit(&mut sizes);
-    sizes.0
-}
-
-/// Is there memory for all of these blocks? They are taken, and let go again.
-fn check_room(purpose: &str, blocks: impl Iterator<Item = usize>) -> Result<()> {
-    let mut taken: Vec<Vec<u8>> = Vec::new();
-    for size in blocks {
-        let mut block = Vec::new();
-        if block.try_reserve_exact(size).is_err() {
-            let problem =
-                format!("this model is too large {purpose} in the memory that a page may have");
-            return Err(Error::new("memory", problem).fix(
-                "Choose a smaller one, such as ELECTRA-Small. Where a run is over, download its model, \
-                 and load one again before the next run: that needs less.",
-            ));
-        }
-        // A compiler may leave out what nobody looks at.
-        taken.push(std::hint::black_box(block));
-    }
-    Ok(())
-}
-
-fn entries(object: JsValue) -> Vec<(String, JsValue)> {
-    let entry = |entry: JsValue| {
-        let entry = Array::from(&entry);
-        (entry.get(0).as_string().unwrap_or_default(), entry.get(1))
-    };
-    Object::entries(&Object::from(object)).iter().map(entry).collect()
-}
-
-fn page_files(object: JsValue) -> Result<PageFiles> {
-    let mut files = PageFiles::default();
-    for (name, file) in entries(object) {
-        let file = Outside::new(&file).map_err(|e| Error { place: name.clone(), ..e })?;
-        let whole = |file: &Outside| {
-            file.all().map_err(|e| Error::new(&name, format!("cannot be read ({e})")))
-        };
-        if name.to_lowercase().ends_with(".zip") {
-            return zipped_files(&name, &file, whole);
-        }
-        match pretrained::is_weights(&name) {
-            true => drop(files.weights.insert(name, file)),
-            false => drop(files.small.insert(name.clone(), whole(&file)?)),
-        }
-    }
-    Ok(files)
-}
-
-fn zipped_files(
-    name: &str,
-    zip: &Outside,
-    whole: impl Fn(&Outside) -> Result<Vec<u8>>,
-) -> Result<PageFiles> {
-    let mut files = PageFiles::default();
-    for (name, zipped) in pretrained::open_zip(name, zip)? {
-        match zipped {
-            Zipped::At(place) if pretrained::is_weights(&name) => {
-                files.weights.insert(name, zip.part(place));
-            }
-            Zipped::At(place) => drop(files.small.insert(name, whole(&zip.part(place))?)),
-            Zipped::Unpacked(bytes) => drop(files.small.insert(name, bytes)),
-        }
-    }
-    Ok(files)
 }
 
 fn read_data(data: JsValue) -> Result<Source> {
@@ -791,10 +527,4 @@ fn to_js(error: Error) -> JsValue {
     // Beside the whole message, for a page that shows advice apart.
     let _ = Reflect::set(&js, &"remedy".into(), &error.remedy.into());
     js.into()
-}
-
-/// What JavaScript threw.
-fn words_of(thrown: &JsValue) -> String {
-    let message = thrown.dyn_ref::<js_sys::Error>().map(|error| String::from(error.message()));
-    message.or_else(|| thrown.as_string()).unwrap_or_else(|| "it failed".into())
 }

@@ -20,23 +20,13 @@ pub trait Pieces {
     fn read(&self, range: Range<usize>) -> io::Result<Cow<'_, [u8]>>;
 }
 
-impl Pieces for &[u8] {
+impl<T: AsRef<[u8]>> Pieces for T {
     fn length(&self) -> usize {
-        self.len()
+        self.as_ref().len()
     }
 
     fn read(&self, range: Range<usize>) -> io::Result<Cow<'_, [u8]>> {
-        self.get(range).map(Cow::Borrowed).ok_or(io::ErrorKind::UnexpectedEof.into())
-    }
-}
-
-impl Pieces for Vec<u8> {
-    fn length(&self) -> usize {
-        self.len()
-    }
-
-    fn read(&self, range: Range<usize>) -> io::Result<Cow<'_, [u8]>> {
-        self.get(range).map(Cow::Borrowed).ok_or(io::ErrorKind::UnexpectedEof.into())
+        self.as_ref().get(range).map(Cow::Borrowed).ok_or(io::ErrorKind::UnexpectedEof.into())
     }
 }
 
@@ -88,12 +78,17 @@ impl Read for Stream<'_> {
 
 impl Seek for Stream<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let at = match to {
-            SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => (self.file.length() as u64).checked_add_signed(by),
-            SeekFrom::Current(by) => self.at.checked_add_signed(by),
-        };
-        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        self.at = sought(to, self.at, self.file.length() as u64)?;
         Ok(self.at)
     }
+}
+
+/// Where a reader or writer that is at a place of something so long is to go.
+pub(crate) fn sought(to: SeekFrom, at: u64, length: u64) -> io::Result<u64> {
+    let place = match to {
+        SeekFrom::Start(place) => Some(place),
+        SeekFrom::End(by) => length.checked_add_signed(by),
+        SeekFrom::Current(by) => at.checked_add_signed(by),
+    };
+    place.ok_or(io::ErrorKind::InvalidInput.into())
 }
