@@ -133,11 +133,19 @@ fn is_of_model(name: &str) -> bool {
 /// It is not a zip, or no model is inside.
 pub fn read_zip(name: &str, bytes: &[u8]) -> Result<ModelFiles> {
     let content = |zipped| match zipped {
-        Zipped::At(range) => bytes[range].to_vec(),
-        Zipped::Unpacked(bytes) => bytes,
+        Zipped::At(range) => {
+            let content = Pieces::read(&bytes, range).map_err(|e| no_model(name, &e))?;
+            Ok(content.into_owned())
+        }
+        Zipped::Unpacked(bytes) => Ok(bytes),
     };
     let files = open_zip(name, &bytes)?.into_iter();
-    Ok(files.map(|(name, zipped)| (name, content(zipped))).collect())
+    files.map(|(name, zipped)| Ok((name, content(zipped)?))).collect()
+}
+
+fn no_model(zip: &str, problem: &dyn std::fmt::Display) -> Error {
+    Error::new(zip, format!("is not a zip of a model ({problem})"))
+        .fix("Give the zip that this program or page made, or zip a Hugging Face model folder.")
 }
 
 /// A file of a zip.
@@ -157,10 +165,7 @@ pub(crate) fn open_zip(name: &str, zip: &dyn Pieces) -> Result<BTreeMap<String, 
 
 /// The same where no file in it may have more than `limit` bytes.
 fn open_zip_within(name: &str, zip: &dyn Pieces, limit: u64) -> Result<BTreeMap<String, Zipped>> {
-    let damaged = |e: &dyn std::fmt::Display| {
-        Error::new(name, format!("is not a zip of a model ({e})"))
-            .fix("Give the zip that this program or page made, or zip a Hugging Face model folder.")
-    };
+    let damaged = |e: &dyn std::fmt::Display| no_model(name, e);
     let mut archive = zip::ZipArchive::new(stream(zip)).map_err(|e| damaged(&e))?;
     let names = archive.file_names().filter_map(|name| name.ok().map(|name| name.into_owned()));
     let homes = homes(names.collect());
@@ -250,6 +255,17 @@ pub(crate) fn as_it_is() -> SimpleFileOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Nothing is read of an empty file, so no checksum notices where it is said to lie.
+    #[test]
+    fn an_empty_file_beyond_the_end_is_an_error() {
+        let mut zip = to_zip(&ModelFiles::from([("config.json".into(), Vec::new())]));
+        assert_eq!(read_zip("a.zip", &zip).unwrap()["config.json"], b"");
+        // The length of the extra field in the first file's header.
+        zip[28..30].copy_from_slice(&[0xff, 0x7f]);
+        let error = read_zip("a.zip", &zip).unwrap_err();
+        assert!(error.problem.starts_with("is not a zip of a model ("), "{error}");
+    }
 
     #[test]
     fn a_model_among_other_folders_is_found() {
