@@ -29,10 +29,14 @@ pub fn flex(values: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor<Flex> {
 /// Elements that are worth a thread's while.
 pub const CHUNK: usize = 1 << 14;
 
-/// Runs `work` on every item, in parallel where there are threads, and keeps the order.
+/// Runs `work` on every item, in parallel where there are threads, and keeps the order. For a single one no
+/// thread is woken.
 #[cfg(not(target_family = "wasm"))]
 pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
     use rayon::prelude::*;
+    if items.len() < 2 {
+        return items.into_iter().map(|item| wide(|| work(item))).collect();
+    }
     items.into_par_iter().with_max_len(1).map(|item| wide(|| work(item))).collect()
 }
 

@@ -5,8 +5,8 @@ use super::super::layout::PANEL;
 use super::product::{Panels, View, outer, packed_len, product};
 use super::{Block, map, rows};
 
-/// Rows that one thread takes at a time.
-const ROWS: usize = 64;
+/// Products of two numbers that are worth a thread's while.
+const WORTH: usize = 1 << 22;
 
 /// `x W + b`, `[R, O]`: of x `[R, I]`, W `[I, O]` and b `[O]`.
 pub fn affine(x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
@@ -23,7 +23,8 @@ fn times(x: &[f32], weight: View, bias: Option<&[f32]>) -> Vec<f32> {
     let mut packed = vec![0.0; packed_len(inputs, outputs)];
     let panels = Panels::pack(weight, &mut packed);
     let mut y = vec![0.0; x.len() / inputs * outputs];
-    let blocks = x.chunks(ROWS * inputs).zip(y.chunks_mut(ROWS * outputs)).collect();
+    let at_once = WORTH.div_ceil(inputs * outputs);
+    let blocks = x.chunks(at_once * inputs).zip(y.chunks_mut(at_once * outputs)).collect();
     map(blocks, |(x, y): (&[f32], &mut [f32])| {
         product(View::whole(x, inputs), panels, &mut Block::whole(y, outputs), false);
         if let Some(bias) = bias {
