@@ -285,11 +285,7 @@ class Bench:
 
     def run(self, name, rows, model, seed):
         """One result, made where it is not there yet. `rows`: "1000", "few" or "all"."""
-        settings = SETS[name]
-        options = few_options(settings) if rows == "few" else settings["options"]
-        if model in RATE:
-            options = re.sub(r"(--learning-rate) \S+", rf"\1 {RATE[model]}", options)
-        options = "" if model in ("TF-IDF", "simple") else options
+        options = options_of(name, rows, model)
         row = {"set": name, "rows": rows, "model": model, "options": options, "seed": seed}
         if self.key(row) in self.results:
             return
@@ -364,9 +360,16 @@ def limit(name, rows):
     return {"1000": 1000, "few": SETS[name]["few"], "all": None}[rows]
 
 
-def few_options(settings):
-    """Few rows are read more often: ten times."""
-    return re.sub(r"--epochs \d+", "--epochs 10", settings["options"])
+def options_of(name, rows, model):
+    """What a network is fine-tuned with. Few rows are read more often: ten times."""
+    if model in ("TF-IDF", "simple"):
+        return ""
+    options = SETS[name]["options"]
+    if rows == "few":
+        options = re.sub(r"--epochs \d+", "--epochs 10", options)
+    if model in RATE:
+        options = re.sub(r"(--learning-rate) \S+", rf"\1 {RATE[model]}", options)
+    return options
 
 
 def jobs(options):

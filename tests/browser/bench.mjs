@@ -112,7 +112,7 @@ async function measureFinetuning(page, about) {
   // The first steps compile the kernels; what is counted and timed comes after.
   const warm = await page.evaluate(trainSteps, { batch, seq, steps: 2, more: steps + 2 })
   await resetCounts(page)
-  const run = await page.evaluate(trainSteps, { steps, resume: true })
+  const run = await page.evaluate(trainSteps, { steps, resume: true, pause: true })
   const ms = median(run.times)
   const tokens = run.tokens / run.times.length
   print({
@@ -163,25 +163,34 @@ async function detect({ seq, times }) {
   return found
 }
 
-/** Trains and stops after `steps`; the texts are longer than any step takes, so that every row has full length. */
-async function trainSteps({ batch, seq, steps, more, resume = false }) {
+/**
+ * Trains, and stops or with `pause` only pauses after `steps`: a run that stops is tested, and that would be counted. The texts
+ * are longer than any step takes, so that every row has full length.
+ */
+async function trainSteps({ batch, seq, steps, more, resume = false, pause = false }) {
   const words = 'the of and in to was is for on as with by he that at from his it an were are which this be or'.split(' ')
   const text = row => Array.from({ length: seq }, (_, index) => words[(row * 7 + index * (row % 5 + 1)) % words.length]).join(' ')
   const rows = resume ? undefined : Array.from({ length: batch * (more + 2) }, (_, row) => ({ text: text(row), label: row % 2 ? 'odd' : 'even' }))
   const stop = new AbortController()
   const found = { times: [], seen: 0, tokens: 0, loss: null }
-  await window.model.finetune({
-    ...(resume ? { resume } : { train: rows, eval: rows.slice(0, 2), epochs: 4, batchSize: batch, maxSeqLength: seq, evalEvery: 1e6, readEvery: 1, seed: 1 }),
-    signal: stop.signal,
-    onStep: ({ milliseconds, tokens, losses }) => {
-      // The step that is under way when the stop arrives is counted, but not timed.
-      found.seen++
-      if (found.times.length === steps) return
-      found.times.push(milliseconds)
-      found.tokens += tokens
-      found.loss = losses.at(-1)?.loss ?? found.loss
-      if (found.times.length === steps) stop.abort()
-    },
+  await new Promise((resolve, reject) => {
+    const run = window.model.finetune({
+      ...(resume ? { resume } : { train: rows, eval: rows.slice(0, 2), epochs: 4, batchSize: batch, maxSeqLength: seq, evalEvery: 1e6, readEvery: 1, seed: 1 }),
+      signal: stop.signal,
+      onStep: ({ milliseconds, tokens, losses }) => {
+        // The step that is under way when the stop arrives is counted, but not timed.
+        found.seen++
+        if (found.times.length === steps) return
+        found.times.push(milliseconds)
+        found.tokens += tokens
+        found.loss = losses.at(-1)?.loss ?? found.loss
+        if (found.times.length < steps) return
+        // What is asked after it waits for the step that is under way.
+        if (pause) window.model.pause().then(() => window.model.inspect([{ text: 'a', label: 'b' }, { text: 'c', label: 'd' }])).then(resolve)
+        else stop.abort()
+      },
+    })
+    run.then(resolve, reject)
   })
   return found
 }

@@ -7,5 +7,5 @@ import { test } from 'node:test'
 
 test('the engine is no larger than it was decided', () => {
   const { size } = statSync(join(import.meta.dirname, '../../dist/wasm/electra_wasm_bg.wasm'))
-  assert.ok(size < 19.6e6, `${size} bytes; see docs/benchmarks.md, "Download"`)
+  assert.ok(size < 15e6, `${size} bytes; see docs/benchmarks.md, "Download"`)
 })
