@@ -40,10 +40,20 @@ for (const viewport of [{ width: 1280, height: 720 }, { width: 360, height: 740 
 
 test('one click trains on the easiest set, with the box to try it beside the curve', async ({ page, site }) => {
   await openPage(page, site)
+  await page.evaluate(() => {
+    const { postMessage } = Worker.prototype
+    window.asked = []
+    Worker.prototype.postMessage = function (message, ...more) {
+      window.asked.push(message.type)
+      return postMessage.call(this, message, ...more)
+    }
+  })
   const clicked = Date.now()
   await page.click('#start-now')
   await expect(page.locator('#stat-step')).toContainText(/\d/)
   expect(Date.now() - clicked, 'something moves').toBeLessThan(20_000)
+  // Steps that are only timed would come first.
+  expect(await page.evaluate(() => window.asked)).toEqual(['inspect', 'finetune'])
   await expect(page.locator('#run-title')).toHaveText('Spam in text messages')
   await expect(page.locator('#score-after')).toHaveText(/%/, { timeout: 120_000 })
   await expect(page.locator('#loss-chart')).toBeVisible()

@@ -41,9 +41,9 @@ export function mountFinetune(app) {
   })
   const go = () => train(app, state, run)
   const look = (reading, options) => inspect(app, state, { reading, go, ...options })
-  const choose = (data, { bring = true } = {}) => {
+  const choose = (data, { bring = true, startsAtOnce = false } = {}) => {
     const isLinked = !data.sample && data.file === state.linkFile
-    Object.assign(state, { data, inspection: null, times: null, startsAtOnce: false, linkFile: null })
+    Object.assign(state, { data, inspection: null, times: null, startsAtOnce, linkFile: null })
     complain('train-problem', null)
     show('columns', false)
     at('tag-column').value = ''
@@ -85,7 +85,7 @@ export function mountFinetune(app) {
   })
   at('reading-cancel').addEventListener('click', () => leaveOff(app, state))
   at('back-to-run').addEventListener('click', () => showSetup(false))
-  at('start-now').addEventListener('click', () => startNow(app, state, { samples, look, go }))
+  at('start-now').addEventListener('click', () => startNow(app, state, samples))
   app.setup = setupOf(state, { samples, look })
   return {
     ready(model) {
@@ -127,18 +127,14 @@ function namedFile(data) {
 }
 
 /** Trains on the easiest set at once, with no question asked. */
-async function startNow(app, state, { samples, look, go }) {
+async function startNow(app, state, samples) {
   at('start-now').disabled = true
   say('start-line', app.model ? 'Getting the messages…' : 'The engine is still on its way; it starts as soon as it is there.')
   chooseEffort(state, 'quick')
-  await samples.then(choose => choose(EASIEST, { bring: false }))
-  if (state.data?.sample?.id !== EASIEST) {
-    at('start-now').disabled = false
-    return say('start-line', 'The set could not be fetched. Your own spreadsheet works all the same.')
-  }
-  state.startsAtOnce = true
-  if (app.model && state.inspection) go()
-  else if (app.model) await look(state.reading, { fits: true })
+  await samples.then(choose => choose(EASIEST, { bring: false, startsAtOnce: true }))
+  if (state.data?.sample?.id === EASIEST) return
+  at('start-now').disabled = false
+  say('start-line', 'The set could not be fetched. Your own spreadsheet works all the same.')
 }
 
 function showSetup(visible) {
