@@ -186,7 +186,7 @@ async function trainSteps({ batch, seq, steps, more, resume = false, pause = fal
         found.loss = losses.at(-1)?.loss ?? found.loss
         if (found.times.length < steps) return
         // What is asked after it waits for the step that is under way.
-        if (pause) window.model.pause().then(() => window.model.inspect([{ text: 'a', label: 'b' }, { text: 'c', label: 'd' }])).then(resolve)
+        if (pause) window.model.pause().then(() => window.model.inspect([{ text: 'a', label: 'b' }, { text: 'c', label: 'd' }])).then(resolve, reject)
         else stop.abort()
       },
     })

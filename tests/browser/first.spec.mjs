@@ -71,6 +71,16 @@ test('one click trains on the easiest set, with the box to try it beside the cur
   await expect(page.locator('#numbers-table tbody tr').last().locator('td').nth(2)).toHaveText(/%/)
 })
 
+test('the easiest set is not fetched again where it is chosen already', async ({ page, site }) => {
+  await openPage(page, site)
+  await page.click('input[name=sample][value=spam]', { force: true })
+  await expect(page.locator('#columns-title')).toContainText('rows')
+  await page.route('**/samples/spam.tsv', route => route.abort())
+  await page.click('#start-now')
+  await expect(page.locator('#run-state')).toHaveText('Training')
+  await expect(page.locator('#stat-step')).toContainText(/\d/)
+})
+
 test.describe('an estimate', () => {
   // Time is what it measures, and whatever else the machine does comes in between.
   test.describe.configure({ retries: 2 })

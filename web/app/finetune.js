@@ -85,7 +85,7 @@ export function mountFinetune(app) {
   })
   at('reading-cancel').addEventListener('click', () => leaveOff(app, state))
   at('back-to-run').addEventListener('click', () => showSetup(false))
-  at('start-now').addEventListener('click', () => startNow(app, state, samples))
+  at('start-now').addEventListener('click', () => startNow(app, state, { samples, look }))
   app.setup = setupOf(state, { samples, look })
   return {
     ready(model) {
@@ -127,10 +127,15 @@ function namedFile(data) {
 }
 
 /** Trains on the easiest set at once, with no question asked. */
-async function startNow(app, state, samples) {
+async function startNow(app, state, { samples, look }) {
   at('start-now').disabled = true
   say('start-line', app.model ? 'Getting the messages…' : 'The engine is still on its way; it starts as soon as it is there.')
   chooseEffort(state, 'quick')
+  // What is there is not fetched again.
+  if (state.data?.sample?.id === EASIEST) {
+    state.startsAtOnce = true
+    return look(state.reading, { fits: true })
+  }
   await samples.then(choose => choose(EASIEST, { bring: false, startsAtOnce: true }))
   if (state.data?.sample?.id === EASIEST) return
   at('start-now').disabled = false
