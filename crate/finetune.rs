@@ -178,7 +178,10 @@ pub fn start(
         plans.push(plan);
     }
     let rows = plans.iter().map(|plan| plan.train_rows).sum();
-    let settings = options.open.fit(&options.config, rows, &model);
+    // Several labels only where every task has them.
+    let mut kinds = jobs.iter().map(|job| job.eval.kind());
+    let kind = kinds.find(|kind| *kind != Kind::MultiLabel).unwrap_or(Kind::MultiLabel);
+    let settings = options.open.fit(&options.config, kind, rows, &model);
     let windows: Vec<usize> = plans.iter().map(|plan| plan.train_windows).collect();
     for plan in &mut plans {
         plan.epochs = settings.epochs;

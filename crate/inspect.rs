@@ -16,7 +16,7 @@ use crate::train::FinetuneConfig;
 
 /// Of more rows the lengths of so many are counted, from all over the file: to cut 50 000 texts into
 /// tokens takes a page seconds.
-const MEASURED: usize = 2000;
+const MEASURED: usize = 1000;
 
 /// Rows of the preview.
 const SHOWN: usize = 5;
@@ -68,10 +68,10 @@ pub struct Settings {
 }
 
 impl Settings {
-    fn new(examples: usize, model: &ElectraConfig) -> Self {
+    fn new(kind: Kind, examples: usize, model: &ElectraConfig) -> Self {
         let held = FinetuneConfig::default().eval_fraction;
         let rows = examples - (examples as f64 * held).round() as usize;
-        let fitting = |effort| Fitting::new(rows, model, effort);
+        let fitting = |effort| Fitting::new(kind, rows, model, effort);
         Settings {
             quick: fitting(Effort::Quick),
             normal: fitting(Effort::Normal),
@@ -122,7 +122,8 @@ pub fn inspect(
     let labelled =
         LabelledFile::new(&source.name, &source.bytes).with_sheet(reading.sheet.as_deref());
     let file = &labelled;
-    let (task, reason, unclear) = match task {
+    let is_chosen = task.is_some();
+    let (task, reason, mut unclear) = match task {
         Some(task) => (task, None, None),
         None => match reading.detect(file) {
             Ok(Detected { task, reason }) => (task, Some(reason), None),
@@ -135,8 +136,16 @@ pub fn inspect(
     };
     let file = match task {
         Kind::Tagging | Kind::QuestionAnswering => read_whole(file, task, reading)?,
-        _ => read_columns(file.table()?, task, reading)
-            .map_err(|error| in_file(&source.name, error))?,
+        _ => {
+            let table = file.table()?;
+            read_columns(table, task, reading).or_else(|error| {
+                let error = in_file(&source.name, error);
+                // Nobody chose what cannot be learnt from: another column may be.
+                let shown = if is_chosen { None } else { read_unlabelled(table, reading).ok() };
+                unclear = Some(error.to_string());
+                shown.ok_or(error)
+            })?
+        }
     };
     let set = &file.set;
     let scores = values(set);
@@ -166,11 +175,11 @@ pub fn inspect(
         labels: LabelCount::all(set),
         scores: range.map(|range| histogram(&scores, range)),
         range,
-        lengths: lengths(&token_counts(set, tokenizer)?, max_seq_length),
-        settings: Settings::new(set.len(), model),
+        settings: Settings::new(task, set.len(), model),
         skipped_count: set.skipped().len(),
         skipped: set.skipped().iter().take(LISTED).cloned().collect(),
         preview: file.preview,
+        lengths: lengths(&token_counts(&file.set.sample(MEASURED), tokenizer)?, max_seq_length),
     })
 }
 
@@ -240,7 +249,18 @@ fn read_columns(table: &Table, task: Kind, reading: &Reading) -> Result<File> {
         // Its lengths can be shown while the labels' column is not chosen yet.
         false => Examples::Texts(classification(table, &chosen, Some(&[]))?),
     };
-    Ok(File {
+    Ok(file_of(table, chosen, set))
+}
+
+/// The texts alone.
+fn read_unlabelled(table: &Table, reading: &Reading) -> Result<File> {
+    let chosen = Columns { label: None, ..choose_columns(table, &reading.columns)? };
+    let set = Examples::Texts(classification(table, &chosen, Some(&[]))?);
+    Ok(file_of(table, chosen, set))
+}
+
+fn file_of(table: &Table, chosen: Columns, set: Examples) -> File {
+    File {
         set,
         format: table.format.name(),
         delimiter: match table.format {
@@ -252,7 +272,7 @@ fn read_columns(table: &Table, task: Kind, reading: &Reading) -> Result<File> {
         chosen: Some(chosen),
         rows: table.rows.len(),
         preview: table.rows.iter().take(SHOWN).map(|row| row.cells.clone()).collect(),
-    })
+    }
 }
 
 fn values(set: &Examples) -> Vec<f64> {
@@ -274,11 +294,8 @@ fn histogram(values: &[f64], (minimum, maximum): (f64, f64)) -> Scores {
     Scores { bins, mean: values.iter().sum::<f64>() / values.len().max(1) as f64 }
 }
 
-/// The tokens of every measured example, uncut.
+/// The tokens of every example, uncut.
 fn token_counts(set: &Examples, tokenizer: &Tokenizer) -> Result<Vec<usize>> {
-    if set.len() > MEASURED {
-        return token_counts(&set.clone().sample(MEASURED), tokenizer);
-    }
     let count = |text: &str, pair: Option<&str>| {
         let encoding = tokenizer.encode(text, pair, usize::MAX, Truncation::LongestFirst)?;
         Ok(encoding.input_ids.len())
@@ -374,5 +391,17 @@ mod tests {
         let found = look("x.csv", "id,text\n1,a b\n2,b c\n3,c d\n", None);
         assert!(found.unclear.is_some() && found.labels.is_empty());
         assert_eq!(found.lengths.max, 4);
+    }
+
+    #[test]
+    fn labels_that_cannot_be_learnt_leave_the_columns_to_choose() {
+        let rows = "text,label,tone\na,x,good\nb,x,bad\nc,x,bad\n";
+        let found = look("x.csv", rows, None);
+        assert!(found.unclear.unwrap().contains("every row has the label \"x\""));
+        assert_eq!((found.rows, found.chosen.unwrap().label), (3, None));
+        let source = Source { name: "x.csv".into(), bytes: rows.into() };
+        let model = (&tokenizer(), &ElectraConfig::default());
+        let chosen = Some(Kind::Classification);
+        assert!(inspect(&source, chosen, &Reading::default(), model, 4).is_err());
     }
 }

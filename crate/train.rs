@@ -58,7 +58,8 @@ pub struct FinetuneConfig {
     /// Evaluations of the whole run, evenly spread, where the line above is absent; without both
     /// there is one an epoch.
     pub eval_times: Option<usize>,
-    /// Keep the weights of the best evaluation instead of the last.
+    /// Keep the weights of the best evaluation instead of the last; of equal scores that with the
+    /// smallest loss.
     pub keep_best: bool,
     /// What evaluations are compared by; the usual one of the task where absent.
     pub metric: Option<Metric>,

@@ -370,7 +370,7 @@ export interface FinetuneOptions extends ColumnOptions {
   evalEvery?: number
   /** Evaluations of the whole run, evenly spread, where `evalEvery` is not given. */
   evalTimes?: number
-  /** Keeps the weights of the best evaluation instead of the last. */
+  /** Keeps the weights of the best evaluation instead of the last; of equal scores that with the smallest loss. */
   keepBest?: boolean
   /** What evaluations are compared by; the usual one of the task where absent. */
   metric?: 'accuracy' | 'f1' | 'micro_f1' | 'macro_f1' | 'mcc' | 'pearson' | 'spearman' | 'exact'

@@ -159,7 +159,8 @@ pub struct Args {
     /// Learn every pair twice, its texts exchanged: where their order means nothing
     #[arg(long)]
     double_pairs: bool,
-    /// Keep the weights of the best evaluation instead of the last
+    /// Keep the weights of the best evaluation instead of the last; of equal scores that with the
+    /// smallest loss
     #[arg(long)]
     keep_best: bool,
     /// End after N evaluations in a row without a better score, and keep the best

@@ -8,6 +8,7 @@ use calamine::{
     Data, Dimensions, ExcelDateTime, Ods, OdsError, Range, Reader, SheetType, SheetVisible, Xlsx,
     XlsxError,
 };
+use quick_xml::XmlVersion;
 use quick_xml::events::{BytesStart, Event};
 use zip::ZipArchive;
 
@@ -95,17 +96,20 @@ impl Program {
         Ok(match self {
             Self::Excel => Book::Xlsx(Box::new(Xlsx::new(reader)?)),
             Self::LibreOffice => {
-                check_whole(bytes)?;
-                Book::Ods(Ods::new(reader)?)
+                let merged = merged_cells(bytes)?;
+                Book::Ods(Ods::new(reader)?, merged)
             }
             Self::Locked => return Err(Wrong::Password),
         })
     }
 }
 
-/// Is every element of an OpenDocument closed? calamine reads on for ever where one is not, and takes
-/// any number of blanks at its word.
-fn check_whole(bytes: &[u8]) -> std::result::Result<(), Wrong> {
+/// The areas of merged cells, by sheet.
+type Merged = BTreeMap<String, Vec<Dimensions>>;
+
+/// The merged cells of an OpenDocument, of which calamine says nothing; and is every element closed?
+/// calamine reads on for ever where one is not, and takes any number of blanks at its word.
+fn merged_cells(bytes: &[u8]) -> std::result::Result<Merged, Wrong> {
     let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(Wrong::damaged)?;
     let mut manifest = String::new();
     if let Ok(mut part) = zip.by_name("META-INF/manifest.xml") {
@@ -116,26 +120,67 @@ fn check_whole(bytes: &[u8]) -> std::result::Result<(), Wrong> {
     }
     let content = zip.by_name("content.xml").map_err(Wrong::damaged)?;
     let mut reader = quick_xml::Reader::from_reader(BufReader::new(content));
-    let (mut depth, mut buffer) = (0_usize, vec![]);
+    let (mut depth, mut buffer, mut walk) = (0_usize, vec![], Walk::default());
     loop {
         buffer.clear();
         match reader.read_event_into(&mut buffer).map_err(Wrong::damaged)? {
-            Event::Start(tag) | Event::Empty(tag) if has_many_blanks(&tag) => {
-                return Err(Wrong::damaged("too many blanks in a cell"));
+            Event::Start(tag) => {
+                depth += 1;
+                walk.enter(&tag)?;
             }
-            Event::Start(_) => depth += 1,
+            Event::Empty(tag) => walk.enter(&tag)?,
             Event::End(_) => depth = depth.saturating_sub(1),
             Event::Eof if depth > 0 => return Err(Wrong::damaged("content.xml is cut off")),
-            Event::Eof => return Ok(()),
+            Event::Eof => return Ok(walk.merged),
             _ => {}
         }
     }
 }
 
-/// `<text:s text:c="3"/>` is three blanks.
-fn has_many_blanks(tag: &BytesStart) -> bool {
-    let count = tag.try_get_attribute("text:c").ok().flatten();
-    tag.name().as_ref() == "text:s" && count.is_some_and(|count| count.value.len() > 4)
+/// The way through the cells of an OpenDocument, and where it is.
+#[derive(Default)]
+struct Walk {
+    sheet: String,
+    row: u32,
+    next_row: u32,
+    column: u32,
+    merged: Merged,
+}
+
+impl Walk {
+    fn enter(&mut self, tag: &BytesStart) -> std::result::Result<(), Wrong> {
+        let value = |name: &str| {
+            let attribute = tag.try_get_attribute(name).ok().flatten()?;
+            attribute.normalized_value(XmlVersion::Explicit1_0).ok().map(|value| value.into_owned())
+        };
+        let count = |name: &str| value(name).map_or(1, |value| value.parse().unwrap_or(1_u32));
+        match tag.name().as_ref() {
+            "table:table" => {
+                (self.sheet, self.next_row) = (value("table:name").unwrap_or_default(), 0);
+            }
+            "table:table-row" => {
+                (self.row, self.column) = (self.next_row, 0);
+                self.next_row = self.row.saturating_add(count("table:number-rows-repeated"));
+            }
+            "table:table-cell" | "table:covered-table-cell" => {
+                let spanned = count("table:number-rows-spanned");
+                let last = self.row.saturating_add(spanned).saturating_sub(1);
+                if last > self.row {
+                    let (start, end) = ((self.row, self.column), (last, self.column));
+                    let areas = self.merged.entry(self.sheet.clone()).or_default();
+                    areas.push(Dimensions { start, end });
+                }
+                let repeated = count("table:number-columns-repeated");
+                self.column = self.column.saturating_add(repeated);
+            }
+            // `<text:s text:c="3"/>` is three blanks.
+            "text:s" if value("text:c").is_some_and(|count| count.len() > 4) => {
+                return Err(Wrong::damaged("too many blanks in a cell"));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// Why a spreadsheet cannot be read.
@@ -175,7 +220,7 @@ impl From<OdsError> for Wrong {
 
 enum Book<'a> {
     Xlsx(Box<Xlsx<Cursor<&'a [u8]>>>),
-    Ods(Ods<Cursor<&'a [u8]>>),
+    Ods(Ods<Cursor<&'a [u8]>>, Merged),
 }
 
 impl Book<'_> {
@@ -183,7 +228,7 @@ impl Book<'_> {
     fn entries(&self) -> Vec<(String, bool)> {
         let sheets = match self {
             Self::Xlsx(book) => book.sheets_metadata(),
-            Self::Ods(book) => book.sheets_metadata(),
+            Self::Ods(book, _) => book.sheets_metadata(),
         };
         let cells = sheets.iter().filter(|sheet| sheet.typ == SheetType::WorkSheet);
         cells.map(|sheet| (sheet.name.clone(), sheet.visible == SheetVisible::Visible)).collect()
@@ -201,7 +246,10 @@ impl Book<'_> {
                 drop(reader);
                 (cells, book.merge_cells_by_sheet_name(title)?)
             }
-            Self::Ods(book) => (Cells::of(&book.worksheet_range(title)?), vec![]),
+            Self::Ods(book, merged) => {
+                let areas = merged.remove(title).unwrap_or_default();
+                (Cells::of(&book.worksheet_range(title)?), areas)
+            }
         };
         merged.iter().for_each(|area| cells.merge(area));
         Ok(cells)

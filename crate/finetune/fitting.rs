@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::config::ElectraConfig;
+use crate::dataset::Kind;
 use crate::train::FinetuneConfig;
 
 /// How much time a run may take.
@@ -30,7 +31,8 @@ pub const TABLE: &str = "\
   epochs                 15         10            6            4     3
   batch size              8          8    8, from 500: 16     16    32
 and as many more epochs as 120 updates take (of quick runs 80). A quick run has a third of the
-epochs, a thorough one twice as many.
+epochs, a thorough one twice as many. Where texts have several labels, all is three times as much:
+most labels are absent from most texts, and to name none is the first thing that is learnt.
   hidden size         up to 128  up to 256  up to 1023  more
   learning rate            1e-3       5e-4        1e-4  5e-5    below 1 000 rows
                            6e-4       3e-4        1e-4  5e-5    from there on
@@ -38,7 +40,9 @@ Of a model without pre-training the rate is that of below 1 000 rows.";
 
 impl Fitting {
     /// For so many training rows.
-    pub fn new(rows: usize, model: &ElectraConfig, effort: Effort) -> Self {
+    pub fn new(kind: Kind, rows: usize, model: &ElectraConfig, effort: Effort) -> Self {
+        // To name no label is the first thing that is learnt where most are absent.
+        let more = if kind == Kind::MultiLabel { 3.0 } else { 1.0 };
         let batch_size = match rows {
             ..500 => 8,
             500..3000 => 16,
@@ -52,7 +56,8 @@ impl Fitting {
             _ => 3.0,
         };
         let steps = rows.div_ceil(batch_size).max(1) as f64;
-        let at_least = |updates: f64| (updates / steps).ceil();
+        let usual = more * usual;
+        let at_least = |updates: f64| (more * updates / steps).ceil();
         let normal = at_least(120.0).max(usual);
         let epochs = match effort {
             Effort::Quick => (usual / 3.0).ceil().max(at_least(80.0)),
@@ -86,10 +91,11 @@ impl Open {
     pub fn fit(
         self,
         config: &FinetuneConfig,
+        kind: Kind,
         rows: usize,
         model: &ElectraConfig,
     ) -> FinetuneConfig {
-        let fitting = Fitting::new(rows, model, self.effort);
+        let fitting = Fitting::new(kind, rows, model, self.effort);
         let mut config = config.clone();
         if self.epochs {
             config.epochs = fitting.epochs;
@@ -110,7 +116,7 @@ mod tests {
 
     fn fitting(rows: usize, hidden_size: usize, effort: Effort) -> Fitting {
         let model = ElectraConfig { hidden_size, ..ElectraConfig::default() };
-        Fitting::new(rows, &model, effort)
+        Fitting::new(Kind::Classification, rows, &model, effort)
     }
 
     fn updates(rows: usize, effort: Effort) -> f64 {
@@ -140,10 +146,22 @@ mod tests {
     }
 
     #[test]
+    fn several_labels_are_read_three_times_as_often() {
+        let model = ElectraConfig::default();
+        for (rows, effort) in [(51, Effort::Quick), (255, Effort::Normal), (9000, Effort::Thorough)]
+        {
+            let [one, several] = [Kind::Classification, Kind::MultiLabel]
+                .map(|kind| Fitting::new(kind, rows, &model, effort));
+            assert!((2.5..=3.0).contains(&(several.epochs / one.epochs)), "{rows}: {several:?}");
+            assert_eq!(several.learning_rate, one.learning_rate);
+        }
+    }
+
+    #[test]
     fn what_was_given_stays() {
         let given = FinetuneConfig { batch_size: 5, ..FinetuneConfig::default() };
         let open = Open { epochs: true, ..Open::default() };
-        let fitted = open.fit(&given, 51, &ElectraConfig::default());
+        let fitted = open.fit(&given, Kind::Regression, 51, &ElectraConfig::default());
         assert_eq!((fitted.epochs, fitted.batch_size), (18.0, 5));
     }
 }

@@ -539,6 +539,26 @@ fn the_best_of_several_tasks_is_that_of_their_mean() {
     assert_eq!(trainer.verdicts()[1].metric, "pearson");
 }
 
+/// Few rows come to the same score again and again.
+#[test]
+fn of_equal_scores_the_one_with_the_smallest_loss_is_kept() {
+    let mut trainer = Plan::new(&[Kind::Classification]).trainer();
+    let mut compared = |score: f64, loss: f64| {
+        let (metric, loss) = ("accuracy".to_string(), Some(loss));
+        let verdict =
+            Verdict { metric, score, loss, is_collapsed: false, no_answer_threshold: None };
+        trainer.evaluated.last = vec![verdict];
+        trainer.compare();
+        let best = trainer.evaluated.best.as_ref().unwrap();
+        (best.score, best.verdicts[0].loss.unwrap(), best.since)
+    };
+    assert_eq!(compared(0.5, 0.9), (0.5, 0.9, 0));
+    assert_eq!(compared(0.5, 0.7), (0.5, 0.7, 1));
+    assert_eq!(compared(0.5, 0.8), (0.5, 0.7, 2));
+    assert_eq!(compared(0.4, 0.1), (0.5, 0.7, 3));
+    assert_eq!(compared(0.6, 2.0), (0.6, 2.0, 0));
+}
+
 /// As when a run is stopped, looked at, and goes on.
 #[test]
 fn an_evaluation_out_of_turn_leaves_no_trace() {

@@ -83,6 +83,9 @@ pub struct Verdict {
     pub metric: String,
     /// The higher the better.
     pub score: f64,
+    /// The mean loss; answers have none.
+    #[serde(default)]
+    pub loss: Option<f64>,
     /// Was every example given the same label, though they have several?
     pub is_collapsed: bool,
     /// Above it, a question has no answer; where some have none.
@@ -94,6 +97,7 @@ impl From<&Measured> for Verdict {
         Verdict {
             metric: measured.metric.to_string(),
             score: measured.score,
+            loss: measured.evaluation.loss(),
             is_collapsed: measured.is_collapsed,
             no_answer_threshold: measured.evaluation.no_answer_threshold(),
         }
@@ -208,7 +212,7 @@ pub(super) struct BestScore {
     /// The mean over the tasks.
     pub score: f64,
     pub verdicts: Vec<Verdict>,
-    /// Evaluations since then.
+    /// Evaluations since one came to a better score than those before.
     pub since: usize,
 }
 
@@ -562,21 +566,28 @@ impl Trainer {
         Ok(Progress::Evaluation(Box::new(stats)))
     }
 
-    /// Keeps the evaluation if it is the best so far, and ends the run where `patience` is over.
-    fn compare(&mut self) {
-        let score = mean(&self.evaluated.last);
-        match &mut self.evaluated.best {
-            Some(best) if score <= best.score => best.since += 1,
-            _ => {
-                let (at, verdicts) = (self.optimizer.step, self.evaluated.last.clone());
-                self.evaluated.best_network = self.config.keep_best.then(|| self.plain_network());
-                self.evaluated.best = Some(BestScore { at, score, verdicts, since: 0 });
+    /// Keeps the evaluation if it is the best so far, and ends the run where `patience` is over. Few rows
+    /// often come to one score several times: of these the one with the smallest loss is the best.
+    pub(super) fn compare(&mut self) {
+        let (score, loss) = (mean(&self.evaluated.last), total_loss(&self.evaluated.last));
+        let since = match &mut self.evaluated.best {
+            Some(best) if score <= best.score => {
+                best.since += 1;
+                best.since
             }
+            _ => 0,
+        };
+        let is_better = |best: &BestScore| {
+            score > best.score || score == best.score && loss < total_loss(&best.verdicts)
+        };
+        if self.evaluated.best.as_ref().is_none_or(is_better) {
+            let (at, verdicts) = (self.optimizer.step, self.evaluated.last.clone());
+            self.evaluated.best_network = self.config.keep_best.then(|| self.plain_network());
+            self.evaluated.best = Some(BestScore { at, score, verdicts, since });
         }
         if self.before.is_some() {
             return;
         }
-        let since = self.evaluated.best.as_ref().map_or(0, |best| best.since);
         if self.config.patience.is_some_and(|patience| since >= patience) {
             self.finish_early();
         }
@@ -590,6 +601,11 @@ fn sizes(jobs: &[Job]) -> Vec<usize> {
 /// What several tasks are compared by: the mean of their scores.
 pub fn mean(verdicts: &[Verdict]) -> f64 {
     verdicts.iter().map(|verdict| verdict.score).sum::<f64>() / verdicts.len() as f64
+}
+
+/// The losses of all tasks together.
+fn total_loss(verdicts: &[Verdict]) -> f64 {
+    verdicts.iter().filter_map(|verdict| verdict.loss).sum()
 }
 
 /// `batch_size` rows of one task; at the end of an epoch fewer.

@@ -28,7 +28,7 @@ function longest(trace) {
   return Math.max(...tasks.map(({ tdur }) => tdur)) / 1000
 }
 
-test('a table of 50 000 rows is found out in about a second, learnt from, and blocks nothing', async ({ page, site, browser }) => {
+test('a table of 50 000 rows is found out in less than a second, learnt from, and blocks nothing', async ({ page, site, browser }) => {
   // As a file: what is handed over as bytes, Playwright decodes in the page.
   const path = test.info().outputPath('big.csv')
   writeFileSync(path, BIG)
@@ -45,6 +45,6 @@ test('a table of 50 000 rows is found out in about a second, learnt from, and bl
   await page.click('#train')
   await page.waitForFunction(() => Number(document.getElementById('stat-step').textContent.match(/\d+/)) >= 5, null, { timeout: 120_000 })
   const stretch = longest(await browser.stopTracing())
-  expect(spent, 'seconds').toBeLessThan(1.5)
+  expect(spent, 'seconds').toBeLessThan(1)
   expect(stretch, 'milliseconds').toBeLessThan(50)
 })

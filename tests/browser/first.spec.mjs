@@ -35,6 +35,14 @@ for (const viewport of [{ width: 1280, height: 720 }, { width: 360, height: 740 
       expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0)
       await expectAccessible(page)
     })
+
+    test('what Detect says is in view, below the sentence and its examples', async ({ page, site }) => {
+      await openPage(page, site, '#detect')
+      await expect(page.locator('#verdict')).toContainText('replaced')
+      await expect(page.locator('#verdict')).toBeInViewport({ ratio: 1 })
+      expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0)
+      await expectAccessible(page)
+    })
   })
 }
 
@@ -69,6 +77,19 @@ test('one click trains on the easiest set, with the box to try it beside the cur
   await page.click('#numbers summary')
   await expect(page.locator('#numbers-table tbody th').last()).toHaveText(step.toLocaleString('en'))
   await expect(page.locator('#numbers-table tbody tr').last().locator('td').nth(2)).toHaveText(/%/)
+})
+
+test('a column that cannot be learnt from leaves the others to choose', async ({ page, site }) => {
+  await openPage(page, site)
+  const rows = Array.from({ length: 20 }, (_, index) => `text ${index},mail,${index % 2 ? 'good' : 'bad'}`)
+  await dropFile(page, 'odd.csv', ['text,label,tone', ...rows].join('\n'))
+  await expect(page.locator('#data-problem')).toContainText('every row has the label "mail"')
+  await expect(page.locator('#columns-title')).toHaveText('20 rows')
+  await expect(page.locator('#train')).toBeDisabled()
+  await page.selectOption('#label-column', 'tone')
+  await expect(page.locator('#columns-title')).toHaveText('Classification: 20 rows, 2 labels')
+  await expect(page.locator('#data-problem')).toBeHidden()
+  await expect(page.locator('#train')).toBeEnabled()
 })
 
 test('the easiest set is not fetched again where it is chosen already', async ({ page, site }) => {
@@ -125,12 +146,21 @@ test('eight tests, and the score is a verdict; the model is used elsewhere', asy
   await expect(before).toContainText(/Better than answering always “(food|space)”: \d+\.\d% against 50\.0%/)
   await expect(before).toContainText('on only 10 rows')
   await expect(before).toHaveAttribute('data-bad', 'false')
-  const judge = score => page.evaluate(async score => {
+  const judge = (score, isOver = true) => page.evaluate(async ([score, isOver]) => {
     const { judgementOf } = await import('./app/tasks.js')
-    return judgementOf({ metric: 'accuracy', score }, { baseline: { metric: 'accuracy', score: 0.5, answer: 'always "x"' }, eval_rows: 10 })
-  }, score)
+    return judgementOf({ metric: 'accuracy', score }, { baseline: { metric: 'accuracy', score: 0.5, answer: 'always "x"' }, eval_rows: 10 }, isOver)
+  }, [score, isOver])
   expect((await judge(0.8)).words).toContain('it may be luck')
   expect((await judge(0.9)).isBad).toBe(false)
+  expect(await judge(0.5)).toEqual({ words: 'No better than answering always “x”. More rows, more time or a stronger model may help.', isBad: true })
+  expect(await judge(0.5, false)).toEqual({ words: 'So far no better than answering always “x”.', isBad: false })
+  await expect(page.locator('#try-hint')).toContainText('The model that was trained answers')
+  const kept = await page.evaluate(async () => {
+    const { keptOf } = await import('./app/tasks.js')
+    const evaluations = [[0.5, 0.9], [0.5, 0.7], [0.5, 0.8], [0.4, 0.1]].map(([score, loss], step) => ({ step, score, loss }))
+    return keptOf(evaluations, { keepBest: true }).step
+  })
+  expect(kept, 'of equal scores that with the smallest loss').toBe(1)
   await expect(page.locator('#doubts')).toContainText('Only 10 rows are held out')
   await expect(page.locator('#score-baseline')).toHaveText('50%')
   await page.click('#numbers summary')
@@ -161,7 +191,7 @@ test('eight tests, and the score is a verdict; the model is used elsewhere', asy
   await list.saveAs(path)
   const lines = readFileSync(path, 'utf8').replace('\ufeff', '').trim().split('\r\n')
   expect(lines[0]).toBe('"text","label","score"')
-  expect(lines[1]).toMatch(/^"soup bread","food","0\.\d{4}"$/)
+  expect(lines[1]).toMatch(/^"soup bread","food","(0\.\d{4}|1\.0000)"$/)
   expect(lines[2]).toMatch(/^"rocket ""moon""","space","/)
 })
 

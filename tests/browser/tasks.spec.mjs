@@ -246,12 +246,19 @@ test('every bundled set is shown under its task and can be learnt from', async (
 
 test('a generator fills gaps, and the way back is one click', async ({ page, site }) => {
   // A site without the bundled generator gets a random one.
-  if (!existsSync(join(DIST, 'models/electra-tiny-generator/config.json'))) await serveGenerator(page, `${site}models/electra-tiny-generator/`)
+  const isBundled = existsSync(join(DIST, 'models/electra-tiny-generator/config.json'))
+  if (!isBundled) await serveGenerator(page, `${site}models/electra-tiny-generator/`)
   await openPage(page, site, '#detect')
   await page.click('#to-generator')
   await expect(page.locator('#tab-detect')).toHaveText('Fill in')
   await expect(page.locator('#filled mark')).toHaveCount(1)
   await expect(page.locator('#gaps li')).toHaveCount(8)
+  const words = ['by', 'city', 'most', 'states']
+  for (const [index, word] of words.entries()) {
+    await page.locator('#gap-examples .example:not(.add)').nth(index).click()
+    if (isBundled) await expect(page.locator('#filled mark')).toHaveText(word)
+  }
+  await expect(page.locator('#gap-examples .example:not(.add)')).toHaveCount(words.length)
   await page.fill('#gapped', 'The [MASK] of France is a large [MASK].')
   await expect(page.locator('#gaps section')).toHaveCount(2)
   const shares = (await page.locator('#gaps .value').allTextContents()).map(text => parseFloat(text))

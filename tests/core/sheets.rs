@@ -30,7 +30,7 @@ fn cells_are_the_text_that_they_show() {
         assert_eq!((table.format.name(), table.has_header), ("spreadsheet", true), "{name}");
         assert_eq!(table.columns, ["no", "received", "message", "topic", "hours"], "{name}");
         let rows: Vec<_> = table.rows.iter().map(|row| (row.number, text(row))).collect();
-        // In the .xlsx "delivery" is one cell, merged over two rows, and the last one is #N/A.
+        // "delivery" is one cell, merged over two rows; in the .xlsx the last cell is #N/A.
         let expected = [
             (5, "1 | 2026-03-09 | The invoice says \"due\", and is wrong | billing | 0.3"),
             (6, "2 | 2026-03-10 12:30:00 | My password is\nnot accepted | login | 3"),

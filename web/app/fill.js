@@ -10,11 +10,12 @@ const CANDIDATES = 8
 /** So many are asked for, because pieces of words and marks are left out. */
 const ASKED = 40
 const UNTRAINED = 'This model is untrained: its weights are random, so its words mean nothing yet.'
+/** Of which the bundled generator finds the word. */
 const EXAMPLES = [
-  'The chef [MASK] the meal for forty hungry guests.',
-  'Water boils at one [MASK] degrees.',
-  'The [MASK] of France is a large [MASK].',
-  'He was born in [MASK] and died in [MASK].',
+  'The film was directed [MASK] her brother.',
+  'It is the capital and largest [MASK] of the country.',
+  'He was one of the [MASK] important writers of the nineteenth century.',
+  'The United [MASK] of America is a large country.',
 ]
 
 export function mountFill(app) {

@@ -259,7 +259,7 @@ function showScore({ evaluations, plan, job, phase }) {
   line('before', first.score)
   const hasLearnt = evaluations.length > 1 || latest.step > 0
   if (hasLearnt) line('after', latest.score)
-  const { words, isBad } = hasLearnt ? judgementOf(latest, plan) : { words: 'That is before it has learnt anything.', isBad: false }
+  const { words, isBad } = hasLearnt ? judgementOf(latest, plan, phase !== 'training') : { words: 'That is before it has learnt anything.', isBad: false }
   const best = hasLearnt && phase !== 'training' && latest.step < evaluations.at(-1).step ? ` Kept is the best test, that at step ${count(latest.step)}.` : ''
   say('score-judgement', words + best)
   at('score-judgement').dataset.bad = String(isBad)
@@ -273,6 +273,7 @@ function showPhase(state) {
   say('run-state', words[phase] ?? '')
   at('run-state').dataset.phase = paused && active ? 'paused' : phase
   say('score-word', phase === 'done' ? 'after' : 'now')
+  say('try-hint', active ? 'It answers during training, too; watch the answer change.' : 'The model that was trained answers: try it on something of your own.')
   at('pause').disabled = at('stop').disabled = active && isStopping
   say('pause', paused ? 'Resume' : 'Pause')
   show('pause', active)

@@ -90,13 +90,14 @@ const FEW_OF_LABEL = 5
 const SAME = 0.005
 
 /**
- * What a score is worth, in words.
+ * What a score is worth, in words; `isOver`: nothing more is learnt at the moment.
  * @returns `{ words, isBad }`: whether it is better than an answer that needs no learning; no words where nothing can be said
  */
-export function judgementOf({ metric, score, is_collapsed: isCollapsed }, { baseline, eval_rows: rows }) {
+export function judgementOf({ metric, score, is_collapsed: isCollapsed }, { baseline, eval_rows: rows }, isOver) {
   if (baseline?.metric !== metric) return { words: '', isBad: false }
   const { fine } = METRICS[metric]
   const isBetter = score > baseline.score + SAME
+  if (!isBetter && !isOver) return { words: `So far no better than answering ${quoted(baseline.answer)}.`, isBad: false }
   if (!isBetter) return { words: `No better than answering ${quoted(baseline.answer)}${isCollapsed ? ': that is all it does' : ''}. More rows, more time or a stronger model may help.`, isBad: true }
   const words = `Better than answering ${quoted(baseline.answer)}: ${fine(score)} against ${fine(baseline.score)}`
   if (rows >= FEW_HELD) return { words: `${words}.`, isBad: false }
@@ -121,10 +122,11 @@ export function doubtsOf({ task, eval_rows: rows, duplicates, labels }) {
   ].filter(Boolean)
 }
 
-/** The evaluation whose weights a run keeps: the best one, or the last. */
+/** The evaluation whose weights a run keeps: the best one, of equal ones that with the smallest loss; or the last. */
 export function keptOf(evaluations, { keepBest, patience }) {
   if (!keepBest && !patience) return evaluations.at(-1)
-  return evaluations.reduce((best, one) => one.score > best.score ? one : best)
+  const isBetter = (one, best) => one.score > best.score || one.score === best.score && one.loss < best.loss
+  return evaluations.reduce((best, one) => isBetter(one, best) ? one : best)
 }
 
 /** What a model that was fine-tuned elsewhere can do. */

@@ -63,7 +63,6 @@ export function mountTry(app, current) {
     open({ reading, inspection }) {
       setTask(box, reading.task, { labels: inspection.labels.map(({ label }) => label), range: inspection.range, pair: Boolean(reading.pairColumn) })
       box.examples = examplesOf(inspection)
-      say('try-hint', 'It answers during training, too; watch the answer change.')
       if (!box.own && !takeOwn(box) && box.examples.length) fill(box)
       place(false)
       show('try')
