@@ -191,7 +191,7 @@ test('eight tests, and the score is a verdict; the model is used elsewhere', asy
   await list.saveAs(path)
   const lines = readFileSync(path, 'utf8').replace('\ufeff', '').trim().split('\r\n')
   expect(lines[0]).toBe('"text","label","score"')
-  expect(lines[1]).toMatch(/^"soup bread","food","(0\.\d{4}|1\.0000)"$/)
+  expect(lines[1]).toMatch(/^"soup bread","food","(0\.9\d{3}|1\.0000)"$/)
   expect(lines[2]).toMatch(/^"rocket ""moon""","space","/)
 })
 

@@ -243,7 +243,8 @@ function showPlan({ plan }) {
 /** What a run scores by now, beside what it scored before and what needs no learning. */
 function showScore({ evaluations, plan, job, phase }) {
   const [first] = evaluations
-  const latest = phase === 'training' ? evaluations.at(-1) : keptOf(evaluations, job.settings)
+  const isOver = phase !== 'training'
+  const latest = isOver ? keptOf(evaluations, job.settings) : evaluations.at(-1)
   const { short } = METRICS[latest.metric]
   const line = (id, score) => {
     say(`score-${id}`, short(score))
@@ -259,8 +260,8 @@ function showScore({ evaluations, plan, job, phase }) {
   line('before', first.score)
   const hasLearnt = evaluations.length > 1 || latest.step > 0
   if (hasLearnt) line('after', latest.score)
-  const { words, isBad } = hasLearnt ? judgementOf(latest, plan, phase !== 'training') : { words: 'That is before it has learnt anything.', isBad: false }
-  const best = hasLearnt && phase !== 'training' && latest.step < evaluations.at(-1).step ? ` Kept is the best test, that at step ${count(latest.step)}.` : ''
+  const { words, isBad } = hasLearnt ? judgementOf(latest, plan, isOver) : { words: 'That is before it has learnt anything.', isBad: false }
+  const best = hasLearnt && isOver && latest.step < evaluations.at(-1).step ? ` Kept is the best test, that at step ${count(latest.step)}.` : ''
   say('score-judgement', words + best)
   at('score-judgement').dataset.bad = String(isBad)
   say('score-line', meaningOf(latest, plan))
