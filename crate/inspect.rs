@@ -141,7 +141,9 @@ pub fn inspect(
             read_columns(table, task, reading).or_else(|error| {
                 let error = in_file(&source.name, error);
                 // Nobody chose what cannot be learnt from: another column may be.
-                let shown = if is_chosen { None } else { read_unlabelled(table, reading).ok() };
+                let columns = choose_columns(table, &reading.columns).ok().filter(|_| !is_chosen);
+                let columns = columns.map(|columns| Columns { label: None, ..columns });
+                let shown = columns.and_then(|columns| read_unlabelled(table, columns).ok());
                 unclear = Some(error.to_string());
                 shown.ok_or(error)
             })?
@@ -236,25 +238,21 @@ fn read_columns(table: &Table, task: Kind, reading: &Reading) -> Result<File> {
         _ => choose_columns(table, choice)?,
     };
     let has_labels = chosen.label.is_some() || !reading.label_columns.is_empty();
-    let set = match has_labels {
-        true => {
-            let columns = ColumnChoice {
-                text: Some(chosen.text.clone()),
-                pair: chosen.pair.clone(),
-                label: chosen.label.clone(),
-            };
-            let reading = Reading { columns, ..reading.clone() };
-            Examples::from_table(task, table, &reading, &Known::default())?
-        }
-        // Its lengths can be shown while the labels' column is not chosen yet.
-        false => Examples::Texts(classification(table, &chosen, Some(&[]))?),
+    if !has_labels {
+        return read_unlabelled(table, chosen);
+    }
+    let columns = ColumnChoice {
+        text: Some(chosen.text.clone()),
+        pair: chosen.pair.clone(),
+        label: chosen.label.clone(),
     };
+    let reading = Reading { columns, ..reading.clone() };
+    let set = Examples::from_table(task, table, &reading, &Known::default())?;
     Ok(file_of(table, chosen, set))
 }
 
-/// The texts alone.
-fn read_unlabelled(table: &Table, reading: &Reading) -> Result<File> {
-    let chosen = Columns { label: None, ..choose_columns(table, &reading.columns)? };
+/// The texts alone: their lengths can be shown while the labels' column is not chosen yet.
+fn read_unlabelled(table: &Table, chosen: Columns) -> Result<File> {
     let set = Examples::Texts(classification(table, &chosen, Some(&[]))?);
     Ok(file_of(table, chosen, set))
 }

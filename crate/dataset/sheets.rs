@@ -149,9 +149,10 @@ struct Walk {
 
 impl Walk {
     fn enter(&mut self, tag: &BytesStart) -> std::result::Result<(), Wrong> {
+        let attribute = |name: &str| tag.try_get_attribute(name).ok().flatten();
         let value = |name: &str| {
-            let attribute = tag.try_get_attribute(name).ok().flatten()?;
-            attribute.normalized_value(XmlVersion::Explicit1_0).ok().map(|value| value.into_owned())
+            let value = attribute(name)?.normalized_value(XmlVersion::Explicit1_0).ok()?;
+            Some(value.into_owned())
         };
         let count = |name: &str| value(name).map_or(1, |value| value.parse().unwrap_or(1_u32));
         match tag.name().as_ref() {
@@ -174,7 +175,7 @@ impl Walk {
                 self.column = self.column.saturating_add(repeated);
             }
             // `<text:s text:c="3"/>` is three blanks.
-            "text:s" if value("text:c").is_some_and(|count| count.len() > 4) => {
+            "text:s" if attribute("text:c").is_some_and(|count| count.value.len() > 4) => {
                 return Err(Wrong::damaged("too many blanks in a cell"));
             }
             _ => {}

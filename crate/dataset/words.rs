@@ -337,7 +337,8 @@ pub(super) fn is_entity_tag(tag: &str) -> bool {
 /// Whether text is columns of words: sentences between blank lines, one width, no word with a
 /// space or a comma in it. Its first lines tell.
 pub(super) fn looks_like_columns(text: &str) -> bool {
-    let end = text.match_indices('\n').nth(2000).map_or(text.len(), |(end, _)| end);
+    const LINES: usize = 2000;
+    let end = text.match_indices('\n').nth(LINES).map_or(text.len(), |(end, _)| end);
     let text = &text[..end];
     let Ok(layout) = Layout::of(text, None) else { return false };
     let blocks = layout.blocks(text);
