@@ -246,9 +246,10 @@ fn read_input(path: Option<&Path>) -> Result<String> {
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_string())
 }
 
-/// A line on stderr. That nobody reads it is no reason to stop.
+/// A line on stderr, in one piece: ranks share it, and what ends them may cut what comes in several. That nobody
+/// reads it is no reason to stop.
 pub fn say(words: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{words}");
+    let _ = std::io::stderr().write_all(format!("{words}\n").as_bytes());
 }
 
 fn to_line(value: &impl Serialize) -> Result<String> {

@@ -3,6 +3,7 @@
 //! Mirrors `ElectraConfig` of transformers; a missing field takes the default that transformers
 //! gives it, and an unknown one is kept and written back.
 
+pub use electra_host::math::Activation;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -67,22 +68,6 @@ pub struct ElectraConfig {
     /// Everything else that stood in the file.
     #[serde(flatten)]
     pub other: Map<String, Value>,
-}
-
-/// The activations that ELECTRA models use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Activation {
-    /// `x Φ(x)`, by erf.
-    #[serde(alias = "gelu_python")]
-    Gelu,
-    /// The tanh form of GELU.
-    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
-    GeluNew,
-    Relu,
-    #[serde(alias = "swish")]
-    Silu,
-    Tanh,
 }
 
 /// Learned tables of absolute positions alone: a config that asks for relative ones is refused.

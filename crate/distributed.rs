@@ -252,6 +252,7 @@ impl ModuleVisitor for Writer {
 #[cfg(feature = "mpi")]
 mod link {
     use std::sync::{Mutex, PoisonError};
+    use std::time::Duration;
 
     use mpi::collective::SystemOperation;
     use mpi::environment::{Universe, library_version};
@@ -263,6 +264,9 @@ mod link {
 
     /// What is sent at once: MPI sums it beside the original, and counts in 32 bits.
     const BYTES: usize = 4 << 20;
+
+    /// How long a rank that has failed waits before it ends the run.
+    const TO_BE_READ: Duration = Duration::from_millis(200);
 
     /// MPI says good-bye when this is dropped, which waits for all ranks: so it outlives a
     /// [`super::World`], which an error may drop while the others are at work.
@@ -317,6 +321,8 @@ mod link {
             return;
         };
         if failed {
+            // mpirun drops what it has not read yet of what a rank said last: why it failed.
+            std::thread::sleep(TO_BE_READ);
             ranks().abort(1);
         }
         // The last rank may still fail: abort while others are inside MPI_Finalize has been seen

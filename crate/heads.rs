@@ -119,8 +119,8 @@ impl Electra {
                 let table = self.electra.embeddings.word_embeddings.weight.val();
                 head.forward(hidden, table).flatten(1, 2)
             }
-            Head::Classifier(head) => head.forward(first_token(hidden), dropout),
-            Head::OriginalClassifier(head) => head.forward(first_token(hidden), dropout),
+            Head::Classifier(head) => head.forward(kernels::first(hidden), dropout),
+            Head::OriginalClassifier(head) => head.forward(kernels::first(hidden), dropout),
             Head::Tokens(head) => head.forward(hidden, dropout).flatten(1, 2),
             Head::Span(head) => head.forward(hidden).flatten(1, 2),
             Head::JointSpan(head) => head.search(hidden, inputs),
@@ -482,7 +482,7 @@ impl JointSpanHead {
     /// `[batch, 1]`
     fn answerability(&self, hidden: Tensor<3>, start: Tensor<2>) -> Tensor<2> {
         let likely = weighted_sum(hidden.clone(), softmax(start)).squeeze_dim::<2>(1);
-        let both = Tensor::cat(vec![first_token(hidden), likely], 1); // [batch, 2 * hidden]
+        let both = Tensor::cat(vec![kernels::first(hidden), likely], 1); // [batch, 2 * hidden]
         let inner = activate(Activation::Gelu, kernels::linear(both, &self.qa_answerable_dense));
         kernels::linear(inner, &self.qa_answerable)
     }
@@ -515,12 +515,6 @@ fn closed(inputs: &Inputs) -> Tensor<2> {
     let context = inputs.token_type_ids.clone().equal_elem(1).float();
     let open = (context * inputs.attention_mask.clone()).max_pair(is_first(inputs));
     (open - 1.0) * 1000.0
-}
-
-/// The hidden state of `[CLS]`: `[batch, seq, hidden]` to `[batch, hidden]`.
-fn first_token(hidden: Tensor<3>) -> Tensor<2> {
-    let [batch, _, width] = hidden.dims();
-    hidden.slice([0..batch, 0..1]).reshape([batch, width])
 }
 
 /// Labels of a classification or tagging head; transformers counts two where none are named.

@@ -19,7 +19,7 @@ use burn::optim::GradientsParams;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::{AdamFactors, adam, sum_of_squares};
+use crate::kernels::{AdamFactors, adam, norm_and_clip};
 use crate::pretrained::Place;
 
 /// How the learning rate moves over a run.
@@ -122,7 +122,7 @@ struct Group {
     layer_factor: f64,
     weight_decay: f64,
     /// So many elements decay, from the first on: an encoder layer is one parameter, in which the
-    /// vectors, which do not, stand behind the matrices (`kernels/layout.rs`).
+    /// vectors, which do not, stand behind the matrices (`host/layout.rs`).
     decaying: usize,
 }
 
@@ -154,7 +154,7 @@ impl Optimizer {
         }
         let learning_rate = self.config.learning_rate_at(self.step);
         self.step += 1;
-        let norm = global_norm(&model, &grads);
+        let [norm, clip] = global_norm(&model, &grads, self.config.max_grad_norm);
         let correction = |beta: f64| match self.config.bias_correction {
             true => 1.0 - beta.powi(self.step as i32),
             false => 1.0,
@@ -162,8 +162,7 @@ impl Optimizer {
         let (first_correction, second_correction) =
             (correction(self.config.beta_1), correction(self.config.beta_2));
         let mut update = Update {
-            // As torch.nn.utils.clip_grad_norm_: max / (norm + 1e-6), at most 1.
-            clip: ((norm.clone() + 1e-6).recip() * self.config.max_grad_norm).clamp_max(1.0),
+            clip,
             optimizer: self,
             grads,
             learning_rate,
@@ -175,12 +174,12 @@ impl Optimizer {
     }
 }
 
-/// √(Σ g²) over all gradients, without a read-back.
-fn global_norm(model: &impl Module, grads: &GradientsParams) -> Tensor<1> {
+/// √(Σ g²) over all gradients, and the clip that follows from it, without a read-back.
+fn global_norm(model: &impl Module, grads: &GradientsParams, max_norm: f64) -> [Tensor<1>; 2] {
     let mut collector = GradientCollector { grads, found: Vec::new() };
     model.visit(&mut collector);
     let device = collector.found.first().expect("something is trained").device();
-    sum_of_squares(collector.found, &device).sqrt()
+    norm_and_clip(collector.found, max_norm, &device)
 }
 
 struct GradientCollector<'a> {
@@ -247,21 +246,24 @@ impl Update<'_> {
             root_scale: 1.0 / self.second_correction.sqrt(),
             keep: 1.0 - learning_rate * weight_decay,
             decaying,
+            fresh: false,
         }
     }
 
-    fn moments<const D: usize>(&mut self, id: ParamId, like: &Tensor<D>) -> [Tensor<D>; 2] {
-        let zeros = || Tensor::zeros(like.shape(), &like.device());
-        let first = self.optimizer.first.remove(id).unwrap_or_else(zeros);
-        [first, self.optimizer.second.remove(id).unwrap_or_else(zeros)]
+    /// `None` before the first update.
+    fn moments<const D: usize>(&mut self, id: ParamId) -> Option<[Tensor<D>; 2]> {
+        let Optimizer { first, second, .. } = &mut *self.optimizer;
+        Some([first.remove(id)?, second.remove(id)?])
     }
 }
 
 impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(grad) = self.grads.remove::<D>(param.id) else { return param };
-        let factors = self.factors(param.id);
-        let [first, second] = self.moments(param.id, &grad);
+        let moments = self.moments(param.id);
+        let factors = AdamFactors { fresh: moments.is_none(), ..self.factors(param.id) };
+        let empty = || Tensor::empty(grad.shape(), &grad.device());
+        let [first, second] = moments.unwrap_or_else(|| [empty(), empty()]);
         let (id, tensor, mapper) = param.consume();
         let weight = tensor.inner();
         let [weight, first, second] =

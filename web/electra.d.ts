@@ -32,7 +32,7 @@ export interface LoadOptions {
   signal?: AbortSignal
   /** Where worker.js is, if not beside electra.js. It may be on another site that allows being read (CORS). */
   workerUrl?: string | URL
-  /** Where electra_wasm_bg.wasm is, if not in wasm/ beside electra.js. */
+  /** Where electra_wasm_bg.wasm or electra_wasm_relaxed_bg.wasm is, if not in wasm/ beside electra.js. */
   wasmUrl?: string | URL
 }
 

@@ -11,9 +11,12 @@ import { ask, isPipelineTask, PIPELINE_TASKS, tellProgress } from './pipeline.js
 import { place } from './place.js'
 import { describeSource } from './source.js'
 
-// Written so that bundlers see both files and give them along.
+// Written so that bundlers see the files and give them along.
 const WORKER = new URL('./worker.js', import.meta.url).href
-const WASM = new URL('./wasm/electra_wasm_bg.wasm', import.meta.url).href
+const PLAIN = new URL('./wasm/electra_wasm_bg.wasm', import.meta.url).href
+const RELAXED = new URL('./wasm/electra_wasm_relaxed_bg.wasm', import.meta.url).href
+// On the CPU a sixth faster, by a multiply-add that not every browser has.
+const WASM = hasRelaxedSimd() ? RELAXED : PLAIN
 const COLUMNS = ['textColumn', 'pairColumn', 'labelColumn', 'labelColumns', 'tagColumn', 'sheet', 'evalSheet']
 // The listeners of `finetune` and the events that they hear.
 const LISTENERS = {
@@ -363,6 +366,14 @@ async function readTableAt(url) {
   if (!response.ok) throw fromMessage(`${url}: the server answered ${response.status}\n  Check the address.`)
   const name = decodeURIComponent(new URL(url).pathname.split('/').pop())
   return { name, bytes: new Uint8Array(await response.arrayBuffer()) }
+}
+
+/** Whether this browser knows relaxed SIMD: a module of one function, `f32x4.relaxed_madd` of three splats. */
+function hasRelaxedSimd() {
+  const splat = [65, 1, 253, 15]
+  const type = [1, 5, 1, 96, 0, 1, 123]
+  const code = [10, 19, 1, 17, 0, ...splat, ...splat, ...splat, 253, 133, 2, 11]
+  return WebAssembly.validate(new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, ...type, 3, 2, 1, 0, ...code]))
 }
 
 function absolute(address, otherwise) {

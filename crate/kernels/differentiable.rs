@@ -7,8 +7,9 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, Tensor};
+use electra_host::norm;
 
-use super::host::{self, flex};
+use super::flex;
 
 /// `x Φ(x)`, by erf, with the exact derivative `Φ(x) + x φ(x)`. Burn's own has the derivative of
 /// the tanh form on GPUs.
@@ -132,19 +133,9 @@ impl DifferentiableOps for Flex {
         let shape = x.shape();
         let (x, gamma, grad) = (x.to_contiguous(), gamma.to_contiguous(), grad.to_contiguous());
         let (x, gamma, grad) = (x.storage::<f32>(), gamma.storage::<f32>(), grad.storage::<f32>());
-        let width = gamma.len();
-        let mut grad_x = vec![0f32; x.len()];
-        let chunk = width * (host::CHUNK / width).max(1);
-        let parts = grad_x.chunks_mut(chunk).zip(x.chunks(chunk)).zip(grad.chunks(chunk));
-        let sums = host::map(parts.collect(), |((grad_x, x), grad)| {
-            norm_rows(grad_x, x, grad, gamma, epsilon as f32)
-        });
-        let mut total = vec![0f32; 2 * width];
-        for part in sums {
-            total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
-        }
-        let grad_beta = total.split_off(width);
-        (flex(grad_x, shape), flex(total, [width]), flex(grad_beta, [width]))
+        let (grad_x, grad_gamma, grad_beta) = norm::norm_back(x, gamma, grad, epsilon as f32);
+        let width = Shape::from([gamma.len()]);
+        (flex(grad_x, shape), flex(grad_gamma, width.clone()), flex(grad_beta, width))
     }
 
     fn row_softmax_backward(y: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
@@ -152,43 +143,8 @@ impl DifferentiableOps for Flex {
         let width = shape[shape.num_dims() - 1];
         let (y, grad) = (y.to_contiguous(), grad.to_contiguous());
         let (y, grad) = (y.storage::<f32>(), grad.storage::<f32>());
-        let mut grad_x = vec![0f32; y.len()];
-        let chunk = width * (host::CHUNK / width).max(1);
-        let parts = grad_x.chunks_mut(chunk).zip(y.chunks(chunk)).zip(grad.chunks(chunk));
-        host::map(parts.collect(), |((grad_x, y), grad)| {
-            let rows = grad_x.chunks_mut(width).zip(y.chunks(width)).zip(grad.chunks(width));
-            for ((grad_x, y), grad) in rows {
-                let sum = host::sum(width, |i| grad[i] * y[i]);
-                for i in 0..width {
-                    grad_x[i] = y[i] * (grad[i] - sum);
-                }
-            }
-        });
-        flex(grad_x, shape)
+        flex(norm::softmax_back(y, grad, width), shape)
     }
-}
-
-/// The gradient of some rows, and their sums for gamma and then beta.
-fn norm_rows(grad_x: &mut [f32], x: &[f32], grad: &[f32], gamma: &[f32], epsilon: f32) -> Vec<f32> {
-    let width = gamma.len();
-    let mut sums = vec![0f32; 2 * width];
-    let (grad_gamma, grad_beta) = sums.split_at_mut(width);
-    let rows = grad_x.chunks_mut(width).zip(x.chunks(width)).zip(grad.chunks(width));
-    for ((grad_x, x), grad) in rows {
-        let over = 1.0 / width as f32;
-        let mean = host::sum(width, |i| x[i]) * over;
-        let variance = host::sum(width, |i| (x[i] - mean) * (x[i] - mean)) * over;
-        let scale = 1.0 / (variance + epsilon).sqrt();
-        let grad_mean = host::sum(width, |i| grad[i] * gamma[i]) * over;
-        let along = host::sum(width, |i| grad[i] * gamma[i] * (x[i] - mean)) * scale * over;
-        for i in 0..width {
-            let normal = (x[i] - mean) * scale;
-            grad_x[i] = (grad[i] * gamma[i] - grad_mean - normal * along) * scale;
-            grad_gamma[i] += grad[i] * normal;
-            grad_beta[i] += grad[i];
-        }
-    }
-    sums
 }
 
 impl<B: DifferentiableOps, C: CheckpointStrategy> DifferentiableOps for Autodiff<B, C> {

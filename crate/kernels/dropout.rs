@@ -8,9 +8,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind, unary};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
-
-use super::hash::{Drop, mix};
-use super::host;
+use electra_host::hash::{self, Drop, mix};
 
 /// The dropout masks of one forward pass, drawn in turn; of a pass that drops nothing, none.
 ///
@@ -60,13 +58,7 @@ impl DropoutOps for Flex {
     fn drop_out(x: FloatTensor<Self>, drop: Drop) -> FloatTensor<Self> {
         let mut x = x.to_contiguous().into_data();
         let values = x.as_mut_slice::<f32>().expect("activations are f32");
-        let chunks = values.chunks_mut(host::CHUNK).enumerate();
-        host::map(chunks.collect(), |(chunk, values): (usize, &mut [f32])| {
-            let first = chunk * host::CHUNK;
-            for (i, value) in values.iter_mut().enumerate() {
-                *value *= drop.factor((first + i) as u32);
-            }
-        });
+        hash::drop_out(values, drop);
         FloatTensor::<Flex>::from_data(x)
     }
 }

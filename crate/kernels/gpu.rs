@@ -10,19 +10,21 @@ use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::calculate_cube_count_elemwise;
 use cubecl::prelude::*;
+use electra_host::hash::Drop;
+use electra_host::noise::SMALL;
 
 use crate::config::Activation;
 
 use super::differentiable::DifferentiableOps;
 use super::dropout::DropoutOps;
-use super::hash::Drop;
 use super::linear::{AffineGradients, LinearOps};
-use super::noise::{NoiseOps, SMALL};
+use super::noise::NoiseOps;
 use super::optimizer::{AdamFactors, OptimizerOps, PARTIAL_SUMS};
 
 mod attention;
 mod embed;
 pub mod layer;
+mod loss;
 mod product;
 mod rows;
 #[cfg(not(target_family = "wasm"))]
@@ -36,6 +38,15 @@ type Four = Vector<f32, Const<4>>;
 
 /// Keeps everything.
 const NO_DROP: Drop = Drop { key: 0, threshold: 0, scale: 1.0 };
+
+/// A workgroup of those kernels whose threads do a number each. CubeCL's own depends on how many there are, and
+/// each size is a pipeline to compile.
+const UNITS: CubeDim = CubeDim::new_1d(256);
+
+/// So many of them as do so many numbers.
+fn workgroups(on: &CubeTensor, numbers: usize) -> CubeCount {
+    calculate_cube_count_elemwise(&on.client, numbers, UNITS)
+}
 
 /// A tensor beside another one, for a kernel to fill.
 fn empty<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
@@ -146,14 +157,15 @@ fn adam_kernel(
     root_scale: f32,
     keep: f32,
     decaying: u32,
+    fresh: u32,
 ) {
     let i = ABSOLUTE_POS;
     if i >= weight.len() {
         terminate!();
     }
     let g = grad[i] * clip[0];
-    let m = first[i] * beta_1 + g * rest_1;
-    let v = second[i] * beta_2 + g * g * rest_2;
+    let m = select(fresh == 1, 0.0f32, first[i] * beta_1) + g * rest_1;
+    let v = select(fresh == 1, 0.0f32, second[i] * beta_2) + g * g * rest_2;
     first[i] = m;
     second[i] = v;
     let keep = select((i as u32) < decaying, keep, 1.0f32);
@@ -167,14 +179,15 @@ fn add_squares_kernel(
     b: &Tensor<f32>,
     c: &Tensor<f32>,
     d: &Tensor<f32>,
-    #[comptime] used: usize,
+    used: u32,
+    fresh: u32,
 ) {
     let i = ABSOLUTE_POS;
     let threads = sums.len();
     if i >= threads {
         terminate!();
     }
-    let mut sum = sums[i] + strided_squares(a, i, threads);
+    let mut sum = select(fresh == 1, 0.0f32, sums[i]) + strided_squares(a, i, threads);
     if used > 1 {
         sum += strided_squares(b, i, threads);
     }
@@ -185,6 +198,36 @@ fn add_squares_kernel(
         sum += strided_squares(d, i, threads);
     }
     sums[i] = sum;
+}
+
+/// One workgroup.
+#[cube(launch)]
+fn norm_and_clip_kernel(
+    sums: &Tensor<f32>,
+    norm: &mut Tensor<f32>,
+    clip: &mut Tensor<f32>,
+    max_norm: f32,
+) {
+    let mut cells = Shared::<[f32]>::new_slice(256usize);
+    let unit = UNIT_POS as usize;
+    let mut sum = 0.0f32;
+    let mut i = unit;
+    while i < sums.len() {
+        sum += sums[i];
+        i += 256;
+    }
+    cells[unit] = sum;
+    sync_cube();
+    if unit == 0 {
+        let mut sum = 0.0f32;
+        for i in 0..256usize {
+            sum += cells[i];
+        }
+        let root = sum.sqrt();
+        norm[0] = root;
+        let factor = 1.0 / (root + 1e-6) * max_norm;
+        clip[0] = select(factor > 1.0, 1.0f32, factor);
+    }
 }
 
 #[cube]
@@ -258,11 +301,10 @@ impl OptimizerOps for CubeBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [weight, first, second] = [weight, first, second].map(owned);
         let count = weight.meta.num_elements();
-        let cube_dim = CubeDim::new(&weight.client, count);
         adam_kernel::launch(
             &weight.client,
-            calculate_cube_count_elemwise(&weight.client, count, cube_dim),
-            cube_dim,
+            workgroups(&weight, count),
+            UNITS,
             weight.clone().into_tensor_arg(),
             into_contiguous(grad).into_tensor_arg(),
             first.clone().into_tensor_arg(),
@@ -277,6 +319,7 @@ impl OptimizerOps for CubeBackend {
             f.root_scale as f32,
             f.keep as f32,
             f.decaying as u32,
+            f.fresh as u32,
         );
         (weight, first, second)
     }
@@ -288,22 +331,40 @@ impl OptimizerOps for CubeBackend {
         c: FloatTensor<Self>,
         d: FloatTensor<Self>,
         used: usize,
+        fresh: bool,
     ) -> FloatTensor<Self> {
         let sums = owned(sums);
-        let cube_dim = CubeDim::new(&sums.client, PARTIAL_SUMS);
         let [a, b, c, d] = [a, b, c, d].map(|x| into_contiguous(x).into_tensor_arg());
         add_squares_kernel::launch(
             &sums.client,
-            calculate_cube_count_elemwise(&sums.client, PARTIAL_SUMS, cube_dim),
-            cube_dim,
+            workgroups(&sums, PARTIAL_SUMS),
+            UNITS,
             sums.clone().into_tensor_arg(),
             a,
             b,
             c,
             d,
-            used,
+            used as u32,
+            fresh as u32,
         );
         sums
+    }
+
+    fn norm_and_clip(
+        sums: FloatTensor<Self>,
+        max_norm: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (norm, clip) = (empty(&sums, [1]), empty(&sums, [1]));
+        norm_and_clip_kernel::launch(
+            &sums.client.clone(),
+            CubeCount::new_single(),
+            UNITS,
+            into_contiguous(sums).into_tensor_arg(),
+            norm.clone().into_tensor_arg(),
+            clip.clone().into_tensor_arg(),
+            max_norm as f32,
+        );
+        (norm, clip)
     }
 }
 
@@ -333,11 +394,10 @@ impl DifferentiableOps for CubeBackend {
     fn exact_gelu(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let x = into_contiguous(x);
         let (y, count) = (empty_like(&x), x.meta.num_elements());
-        let cube_dim = CubeDim::new(&x.client, count);
         activation_kernel::launch(
             &x.client.clone(),
-            calculate_cube_count_elemwise(&x.client, count, cube_dim),
-            cube_dim,
+            workgroups(&x, count),
+            UNITS,
             x.into_tensor_arg(),
             y.clone().into_tensor_arg(),
             Activation::Gelu,
@@ -348,11 +408,10 @@ impl DifferentiableOps for CubeBackend {
     fn exact_gelu_backward(x: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         let [x, grad] = [x, grad].map(into_contiguous);
         let (grad_x, count) = (empty_like(&x), x.meta.num_elements());
-        let cube_dim = CubeDim::new(&x.client, count);
         activation_back_kernel::launch(
             &x.client.clone(),
-            calculate_cube_count_elemwise(&x.client, count, cube_dim),
-            cube_dim,
+            workgroups(&x, count),
+            UNITS,
             x.into_tensor_arg(),
             grad.into_tensor_arg(),
             grad_x.clone().into_tensor_arg(),
@@ -449,11 +508,10 @@ impl NoiseOps for CubeBackend {
     fn add_gumbel(logits: FloatTensor<Self>, seed: u32, first_row: u32) -> FloatTensor<Self> {
         let logits = owned(logits);
         let (count, columns) = (logits.meta.num_elements(), logits.meta.shape()[1]);
-        let cube_dim = CubeDim::new(&logits.client, count);
         add_gumbel_kernel::launch(
             &logits.client,
-            calculate_cube_count_elemwise(&logits.client, count, cube_dim),
-            cube_dim,
+            workgroups(&logits, count),
+            UNITS,
             logits.clone().into_tensor_arg(),
             columns as u32,
             seed,
@@ -467,11 +525,10 @@ impl DropoutOps for CubeBackend {
     fn drop_out(x: FloatTensor<Self>, drop: Drop) -> FloatTensor<Self> {
         let x = owned(x);
         let count = x.meta.num_elements();
-        let cube_dim = CubeDim::new(&x.client, count);
         drop_out_kernel::launch(
             &x.client,
-            calculate_cube_count_elemwise(&x.client, count, cube_dim),
-            cube_dim,
+            workgroups(&x, count),
+            UNITS,
             x.clone().into_tensor_arg(),
             drop.key,
             drop.threshold,
@@ -520,7 +577,7 @@ pub mod testing {
 
     /// `f(x)` and `f'(x)` as the CPU has them.
     pub fn right(f: Activation, x: f32) -> (f32, f32) {
-        use super::super::host::math;
+        use electra_host::math;
         match f {
             Activation::Gelu => math::gelu(x),
             Activation::GeluNew => math::gelu_new(x),

@@ -15,10 +15,11 @@ use burn::tensor::Tensor;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
 
-use super::gpu;
-use super::host::{flex, layer as host};
+use electra_host::layer as host;
 pub use host::LayerSpec;
 use host::Wants;
+
+use super::{flex, gpu};
 
 /// One encoder layer.
 ///

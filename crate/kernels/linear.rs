@@ -9,8 +9,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::nn::Linear;
 use burn::tensor::{Shape, Tensor};
+use electra_host::linear as host;
 
-use super::host;
+use super::flex;
 
 /// # Shapes
 /// - x: `[.., in]`, output: `[.., out]`
@@ -58,7 +59,7 @@ impl LinearOps for Flex {
         bias: FloatTensor<Self>,
     ) -> FloatTensor<Self> {
         let [x, weight, bias] = [x, weight, bias].map(|tensor| tensor.to_contiguous());
-        let y = host::linear::affine(x.storage(), weight.storage(), bias.storage());
+        let y = host::affine(x.storage(), weight.storage(), bias.storage());
         with_last(y, x.shape(), weight.shape()[1])
     }
 }
@@ -67,7 +68,7 @@ impl AffineGradients for Flex {
     fn affine_x_backward(weight: FloatTensor<Self>, grad: FloatTensor<Self>) -> FloatTensor<Self> {
         let [weight, grad] = [weight, grad].map(|tensor| tensor.to_contiguous());
         let [inputs, outputs] = weight.shape().dims();
-        let grad_x = host::linear::affine_x_back(weight.storage(), grad.storage(), outputs);
+        let grad_x = host::affine_x_back(weight.storage(), grad.storage(), outputs);
         with_last(grad_x, grad.shape(), inputs)
     }
 
@@ -77,8 +78,8 @@ impl AffineGradients for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [x, grad] = [x, grad].map(|tensor| tensor.to_contiguous());
         let [inputs, outputs] = [&x, &grad].map(|tensor| last(&tensor.shape()));
-        let (weight, bias) = host::linear::affine_weight_back(x.storage(), grad.storage(), outputs);
-        (host::flex(weight, [inputs, outputs]), host::flex(bias, [outputs]))
+        let (weight, bias) = host::affine_weight_back(x.storage(), grad.storage(), outputs);
+        (flex(weight, [inputs, outputs]), flex(bias, [outputs]))
     }
 }
 
@@ -90,7 +91,7 @@ fn last(shape: &Shape) -> usize {
 fn with_last(values: Vec<f32>, mut shape: Shape, width: usize) -> FloatTensor<Flex> {
     let last = shape.num_dims() - 1;
     shape[last] = width;
-    host::flex(values, shape)
+    flex(values, shape)
 }
 
 impl<B: AffineGradients, C: CheckpointStrategy> LinearOps for Autodiff<B, C> {

@@ -6,9 +6,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
-
-use super::hash::mix;
-use super::host;
+use electra_host::noise;
 
 /// `logits + noise`, where row `r` of the logits has the noise of row `first_row + r`.
 ///
@@ -28,42 +26,10 @@ impl NoiseOps for Flex {
         let mut logits = logits.into_data();
         let columns = logits.shape()[1];
         let values = logits.as_mut_slice::<f32>().expect("logits are f32");
-        let rows = values.chunks_mut(columns).enumerate();
-        host::map(rows.collect(), |(row, values): (usize, &mut [f32])| {
-            let key = row_key(seed, first_row.wrapping_add(row as u32));
-            for (column, value) in values.iter_mut().enumerate() {
-                *value += gumbel(key, column as u32);
-            }
-        });
+        noise::add_gumbel(values, columns, seed, first_row);
         FloatTensor::<Flex>::from_data(logits)
     }
 }
-
-/// What all the noise of a row comes from.
-pub(super) fn row_key(seed: u32, row: u32) -> u32 {
-    mix(seed ^ mix(row))
-}
-
-fn gumbel(key: u32, column: u32) -> f32 {
-    -exponential(uniform(mix(key.wrapping_add(column)))).ln()
-}
-
-/// A number between 0 and 1 of a hash: 23 bits and a half, so never 0 and never 1.
-#[inline(always)]
-pub(super) fn uniform(hash: u32) -> f32 {
-    ((hash >> 9) as f32 + 0.5) / (1 << 23) as f32
-}
-
-/// `-ln(1 - v)`. Near 1 a GPU's logarithm is good to some 2^-21 only, which is more than the
-/// logarithm itself where the noise is largest; there the first terms of the series are exact.
-#[inline(always)]
-pub(super) fn exponential(v: f32) -> f32 {
-    let series = v * (1.0 + v * (0.5 + v * (1.0 / 3.0 + v * 0.25)));
-    let logarithm = -host::ln(1.0 - v);
-    if v < SMALL { series } else { logarithm }
-}
-
-pub(super) const SMALL: f32 = 1.0 / 64.0;
 
 #[cfg(test)]
 mod tests {

@@ -3,25 +3,10 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Device, Tensor, TensorData};
+use electra_host::adam;
+pub use electra_host::adam::AdamFactors;
 
-use super::host;
-
-/// The numbers of one parameter's update.
-#[derive(Debug, Clone, Copy)]
-pub struct AdamFactors {
-    pub beta_1: f64,
-    pub beta_2: f64,
-    /// Added outside the root.
-    pub epsilon: f64,
-    /// The learning rate over the first moment's correction.
-    pub step_size: f64,
-    /// One over the root of the second moment's correction.
-    pub root_scale: f64,
-    /// 1 - learning rate × weight decay.
-    pub keep: f64,
-    /// So many elements decay, from the first on.
-    pub decaying: usize,
-}
+use super::flex;
 
 /// One update of one parameter: the new weight and moments. All have the shape of the weight but
 /// `clip`, `[1]`, which the gradient is multiplied by.
@@ -44,15 +29,19 @@ const GROUP: usize = 4;
 /// Threads, and partial sums, of that kernel.
 pub(super) const PARTIAL_SUMS: usize = 1 << 12;
 
-/// Σ x² over all tensors, `[1]`; stays on the device.
-pub fn sum_of_squares(tensors: Vec<Tensor<1>>, device: &Device) -> Tensor<1> {
-    let mut sums = Tensor::<1>::zeros([PARTIAL_SUMS], device).into_dispatch();
-    for group in tensors.chunks(GROUP) {
+/// √(Σ x²) over all tensors, and what a gradient of that norm is multiplied by so that it is at most
+/// `max_norm`: as torch.nn.utils.clip_grad_norm_, `max / (norm + 1e-6)`, at most 1. Both are `[1]` and stay on the
+/// device.
+pub fn norm_and_clip(tensors: Vec<Tensor<1>>, max_norm: f64, device: &Device) -> [Tensor<1>; 2] {
+    assert!(!tensors.is_empty(), "something is trained");
+    let mut sums = Tensor::<1>::empty([PARTIAL_SUMS], device).into_dispatch();
+    for (number, group) in tensors.chunks(GROUP).enumerate() {
         // A short group repeats its last tensor, which the kernel then leaves out.
         let at = |i: usize| group[i.min(group.len() - 1)].clone().into_dispatch();
-        sums = Dispatch::add_squares(sums, at(0), at(1), at(2), at(3), group.len());
+        sums = Dispatch::add_squares(sums, at(0), at(1), at(2), at(3), group.len(), number == 0);
     }
-    Tensor::<1>::from_dispatch(sums).sum()
+    let (norm, clip) = Dispatch::norm_and_clip(sums, max_norm);
+    [norm, clip].map(Tensor::from_dispatch)
 }
 
 #[backend_extension(Cube, Flex)]
@@ -66,7 +55,8 @@ pub trait OptimizerOps: Backend {
         factors: AdamFactors,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Adds the squares of the first `used` tensors to partial sums, `[PARTIAL_SUMS]`.
+    /// Adds the squares of the first `used` tensors to partial sums, `[PARTIAL_SUMS]`, which are 0 where
+    /// they are `fresh`, whatever they hold.
     fn add_squares(
         sums: FloatTensor<Self>,
         a: FloatTensor<Self>,
@@ -74,7 +64,14 @@ pub trait OptimizerOps: Backend {
         c: FloatTensor<Self>,
         d: FloatTensor<Self>,
         used: usize,
+        fresh: bool,
     ) -> FloatTensor<Self>;
+
+    /// Of these partial sums.
+    fn norm_and_clip(
+        sums: FloatTensor<Self>,
+        max_norm: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
 /// On the CPU, one pass over memory. The kernels of GPUs are in `gpu.rs`.
@@ -91,17 +88,8 @@ impl OptimizerOps for Flex {
         let grad = grad.to_contiguous();
         // Hands the buffer over without a copy where nobody else holds it.
         let [mut weight, mut first, mut second] = [weight, first, second].map(|t| t.into_data());
-        let parts = floats(&mut weight).chunks_mut(host::CHUNK);
-        let parts = parts.zip(floats(&mut first).chunks_mut(host::CHUNK));
-        let parts = parts.zip(floats(&mut second).chunks_mut(host::CHUNK));
-        let parts = parts.zip(grad.storage::<f32>().chunks(host::CHUNK));
-        host::map(parts.enumerate().collect(), |(number, (((w, m), v), g))| {
-            let decaying = f.decaying.saturating_sub(number * host::CHUNK).min(w.len());
-            let ([w, w_2], [m, m_2]) = (cut(w, decaying), cut(m, decaying));
-            let ([v, v_2], (g, g_2)) = (cut(v, decaying), g.split_at(decaying));
-            adam_chunk(w, g, m, v, clip, f);
-            adam_chunk(w_2, g_2, m_2, v_2, clip, AdamFactors { keep: 1.0, ..f });
-        });
+        let [w, m, v] = [&mut weight, &mut first, &mut second].map(floats);
+        adam::update(w, grad.storage::<f32>(), [m, v], clip, f);
         let [weight, first, second] = [weight, first, second].map(FloatTensor::<Flex>::from_data);
         (weight, first, second)
     }
@@ -113,38 +101,31 @@ impl OptimizerOps for Flex {
         c: FloatTensor<Self>,
         d: FloatTensor<Self>,
         used: usize,
+        fresh: bool,
     ) -> FloatTensor<Self> {
         let mut sums = sums.into_data();
+        if fresh {
+            floats(&mut sums).fill(0.0);
+        }
         for tensor in [a, b, c, d].iter().take(used) {
             let tensor = tensor.to_contiguous();
-            for (part, x) in tensor.storage::<f32>().chunks(1024).enumerate() {
-                let square = host::sum(x.len(), |i| x[i] * x[i]);
-                floats(&mut sums)[part % PARTIAL_SUMS] += square;
-            }
+            adam::add_squares(floats(&mut sums), tensor.storage::<f32>());
         }
         FloatTensor::<Flex>::from_data(sums)
+    }
+
+    fn norm_and_clip(
+        sums: FloatTensor<Self>,
+        max_norm: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let sums = sums.to_contiguous();
+        let (norm, clip) = adam::norm_and_clip(sums.storage::<f32>(), max_norm as f32);
+        (flex(vec![norm], [1]), flex(vec![clip], [1]))
     }
 }
 
 fn floats(data: &mut TensorData) -> &mut [f32] {
     data.as_mut_slice().expect("weights and moments are f32")
-}
-
-fn cut(floats: &mut [f32], at: usize) -> [&mut [f32]; 2] {
-    floats.split_at_mut(at).into()
-}
-
-fn adam_chunk(w: &mut [f32], g: &[f32], m: &mut [f32], v: &mut [f32], clip: f32, f: AdamFactors) {
-    let (beta_1, beta_2) = (f.beta_1 as f32, f.beta_2 as f32);
-    let (rest_1, rest_2) = ((1.0 - f.beta_1) as f32, (1.0 - f.beta_2) as f32);
-    let (epsilon, step_size) = (f.epsilon as f32, f.step_size as f32);
-    let (root_scale, keep) = (f.root_scale as f32, f.keep as f32);
-    for (((w, g), m), v) in w.iter_mut().zip(g).zip(m).zip(v) {
-        let g = g * clip;
-        *m = *m * beta_1 + g * rest_1;
-        *v = *v * beta_2 + g * g * rest_2;
-        *w = *w * keep - *m / (v.sqrt() * root_scale + epsilon) * step_size;
-    }
 }
 
 /// The update in plain tensor operations: what the kernels must equal.
@@ -189,6 +170,7 @@ mod tests {
             root_scale: 1.5,
             keep: 0.999,
             decaying: 20_001,
+            fresh: false,
         };
         let n = 40_000;
         let moments = || [wave(n, 0.1), wave(n, 0.2).abs()];
@@ -207,8 +189,18 @@ mod tests {
             let tensors: Vec<_> = (1..=count).map(|i| wave(i * 1500, 1.0)).collect();
             let plain = tensors.iter().map(|t| (t.clone() * t.clone()).sum().into_scalar::<f32>());
             let plain: f32 = plain.sum();
-            let ours: f32 = sum_of_squares(tensors, &Device::flex()).into_scalar();
-            assert!((ours - plain).abs() < 1e-4 * plain, "{ours} {plain}");
+            let [norm, clip] = norm_and_clip(tensors, 2.0, &Device::flex());
+            let [norm, clip]: [f32; 2] = [norm, clip].map(Tensor::into_scalar);
+            assert!((norm - plain.sqrt()).abs() < 1e-4 * norm, "{norm} {plain}");
+            assert!((norm * clip - 2.0).abs() < 1e-4, "{norm} {clip}");
+        }
+    }
+
+    #[test]
+    fn a_small_gradient_is_not_clipped() {
+        for scale in [0.0, 1e-3] {
+            let [_, clip] = norm_and_clip(vec![wave(100, scale)], 2.0, &Device::flex());
+            assert_eq!(clip.into_scalar::<f32>(), 1.0);
         }
     }
 }

@@ -7,21 +7,10 @@
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension};
 use burn::tensor::{Shape, TensorData};
+use electra_host::vocabulary::{self, Input, Noise};
+pub use electra_host::vocabulary::{BLOCK_BYTES, Draw};
 
-use super::host::flex;
-use super::host::vocabulary::{self, Input, Noise};
-
-/// Logits at once, in bytes: those of all rows would be the largest thing in the run, and more than
-/// the 128 MiB that WebGPU binds.
-pub const BLOCK_BYTES: usize = 32 << 20;
-
-/// How a word is drawn.
-#[derive(Debug, Clone, Copy)]
-pub struct Draw {
-    pub temperature: f32,
-    /// Never the target.
-    pub disallow_correct: bool,
-}
+use super::flex;
 
 /// Where the noise of a draw comes from.
 #[derive(Debug, ExtensionType)]

@@ -84,9 +84,8 @@ pub struct PretrainRun {
     pub(super) eval_examples: usize,
     /// Is there a checkpoint of this run?
     pub(super) saved: bool,
-    /// `gen_loss`, `disc_loss` and gradient norm of the updates that were not read back yet, `[3]`
-    /// each.
-    unread: Vec<Tensor<1>>,
+    /// `gen_loss` and `disc_loss`, and the gradient norm, of the updates that were not read back yet.
+    unread: Vec<[Tensor<1>; 2]>,
 }
 
 impl PretrainRun {
@@ -173,7 +172,7 @@ impl PretrainRun {
         let (losses, grads) = self.gradients(parts, totals);
         let grads = self.world.sum_gradients(self.training_network(), grads).await?;
         let norm = self.update(grads);
-        self.unread.push(Tensor::cat(vec![losses, norm], 0));
+        self.unread.push([losses, norm]);
         self.counters.step += 1;
         self.counters.examples += totals.examples as u64;
         self.counters.tokens += totals.tokens as u64;
@@ -305,7 +304,7 @@ impl PretrainRun {
             return Ok(());
         }
         let first = self.counters.step - self.unread.len() + 1;
-        let data = Tensor::cat(self.unread.clone(), 0).into_data_async().await;
+        let data = Tensor::cat(self.unread.concat(), 0).into_data_async().await;
         let data = data.map_err(|e| Error::new("reading the loss back", format!("{e:?}")))?;
         let mut values = data.try_into_vec::<f32>().expect("losses are f32");
         self.sum_losses(&mut values);

@@ -1,11 +1,12 @@
 //! Classification of texts and pairs of texts.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::dataset::{ColumnChoice, Table, TextExample, Texts, choose_columns, classification};
 use crate::error::{Error, Result, listed};
+use crate::kernels::{self, Loss};
 use crate::metrics::{ClassificationReport, classification_report, worst_first};
 
 /// The labelled rows of a table; `labels` as in [`classification`].
@@ -26,7 +27,7 @@ pub fn labelled(table: &Table, choice: &ColumnChoice, labels: Option<&[String]>)
 /// # Shapes
 /// - logits, targets (one-hot, zero rows for padding): `[batch, num_labels]`, output: `[1]`
 pub fn loss(logits: Tensor<2>, targets: Tensor<2>, examples: usize) -> Tensor<1> {
-    (activation::log_softmax(logits, 1) * targets).sum().neg() / examples as f64
+    kernels::loss(Loss::CrossEntropy, logits, targets, None, examples)
 }
 
 /// Softmax of one row of logits, in f64.

@@ -1,10 +1,11 @@
 //! Classification with any number of labels for a text, each decided by itself.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::dataset::{TextExample, Texts};
+use crate::kernels::{self, Loss};
 use crate::metrics::{MultiLabelReport, multi_label_report, worst_first};
 
 /// Binary cross-entropy (`BCEWithLogitsLoss`), the mean over the labels of the real rows.
@@ -12,9 +13,7 @@ use crate::metrics::{MultiLabelReport, multi_label_report, worst_first};
 /// # Shapes
 /// - logits, targets: `[batch, num_labels]`, is_real: `[batch, 1]`, output: `[1]`
 pub fn loss(logits: Tensor<2>, targets: Tensor<2>, is_real: Tensor<2>, terms: usize) -> Tensor<1> {
-    let yes = activation::log_sigmoid(logits.clone()) * targets.clone();
-    let no = activation::log_sigmoid(-logits) * (-targets + 1.0);
-    ((yes + no) * is_real).sum().neg() / terms as f64
+    kernels::loss(Loss::BinaryCrossEntropy, logits, targets, Some(is_real), terms)
 }
 
 /// What a model says of one text: the labels whose probability is at least a half.

@@ -10,7 +10,7 @@ use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -18,6 +18,7 @@ use crate::batch::{Features, Target};
 use crate::dataset::{Answer, Problem, Question, Questions};
 use crate::error::{Error, Result};
 use crate::heads::BEAM;
+use crate::kernels::{self, Loss};
 use crate::metrics::{
     Answered, SquadReport, SquadScores, answer_scores, squad_v1_report, squad_v2_report,
     worst_first,
@@ -590,7 +591,8 @@ pub fn loss(
     let closed = (attention_mask - 1.0) * 10000.0; // 0, and -10000 on padding
     let spans = logits.clone().narrow(1, 0, 2) + closed.unsqueeze_dim(1);
     let wanted = targets.clone().narrow(1, 0, 2);
-    let spans = (activation::log_softmax(spans, 2) * wanted).sum().neg() / (2 * windows) as f64;
+    let [spans, wanted] = [spans, wanted].map(|ends| ends.reshape([2 * batch, seq]));
+    let spans = kernels::loss(Loss::CrossEntropy, spans, wanted, None, 2 * windows);
     if columns == 2 {
         return spans;
     }

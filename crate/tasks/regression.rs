@@ -7,6 +7,7 @@ use burn::tensor::Tensor;
 use serde::Serialize;
 
 use crate::dataset::{TextExample, Texts};
+use crate::kernels::{self, Loss};
 use crate::metrics::{RegressionReport, regression_report, worst_first};
 
 /// Squared error, the mean over the real rows.
@@ -14,8 +15,7 @@ use crate::metrics::{RegressionReport, regression_report, worst_first};
 /// # Shapes
 /// - logits, targets, is_real: `[batch, 1]`, output: `[1]`
 pub fn loss(logits: Tensor<2>, targets: Tensor<2>, is_real: Tensor<2>, terms: usize) -> Tensor<1> {
-    let difference = (logits - targets) * is_real;
-    (difference.clone() * difference).sum() / terms as f64
+    kernels::loss(Loss::SquaredError, logits, targets, Some(is_real), terms)
 }
 
 /// A logit in the range of the scores; as it is where the model has none.

@@ -8,13 +8,14 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 use serde::Serialize;
 
 use super::classification::probabilities;
 use crate::batch::{Features, Target};
 use crate::dataset::{Sentence, Tagging};
 use crate::error::{Error, Result};
+use crate::kernels::{self, Loss};
 use crate::metrics::{TaggingReport, tagging_report, worst_first};
 use crate::tokenizer::Tokenizer;
 
@@ -225,8 +226,8 @@ fn best(logits: &[f32]) -> WordLabel {
 pub fn loss(logits: Tensor<2>, targets: Tensor<2>, num_labels: usize, terms: usize) -> Tensor<1> {
     let [batch, width] = logits.dims();
     let shape = [batch * width / num_labels, num_labels];
-    let log_probabilities = activation::log_softmax(logits.reshape(shape), 1);
-    (log_probabilities * targets.reshape(shape)).sum().neg() / terms as f64
+    let (logits, targets) = (logits.reshape(shape), targets.reshape(shape));
+    kernels::loss(Loss::CrossEntropy, logits, targets, None, terms)
 }
 
 /// What a tagger says of a sentence.

@@ -175,8 +175,8 @@ pub struct Trainer {
     pub(super) steps: usize,
     /// The number of the epoch under way, and its micro-batches.
     order: (usize, Vec<Rows>),
-    /// Loss and gradient norm of updates that were not read back yet, `[2]` each.
-    unread: Vec<(usize, Tensor<1>)>,
+    /// Loss and gradient norm of updates that were not read back yet.
+    unread: Vec<(usize, [Tensor<1>; 2])>,
     /// What was read back and not reported yet.
     pub(super) unreported: Vec<StepLoss>,
     /// Of the evaluation under way, between two of its batches.
@@ -289,7 +289,7 @@ impl Trainer {
         let (loss, grads) = self.gradients(batches);
         let norm = self.apply(grads);
         let step = self.optimizer.step;
-        self.unread.push((step, Tensor::cat(vec![loss, norm], 0)));
+        self.unread.push((step, [loss, norm]));
         if step.is_multiple_of(self.config.read_every) || step == self.steps {
             self.read().await?;
         }
@@ -334,7 +334,8 @@ impl Trainer {
             let logits = model.training_logits(inputs, targets.clone(), &mut dropout);
             let (kind, width) = (jobs[part.job].eval.kind(), jobs[part.job].width());
             let (terms, share) = shares[part.job];
-            let loss = tasks::loss(kind, logits, &part.batch, width, terms) * share;
+            let loss = tasks::loss(kind, logits, &part.batch, width, terms);
+            let loss = if jobs.len() == 1 { loss } else { loss * share };
             gradients::PartLoss { report: loss.clone().inner(), loss }
         })
     }
@@ -375,7 +376,7 @@ impl Trainer {
             return Ok(());
         }
         let (steps, tensors): (Vec<_>, Vec<_>) = self.unread.iter().cloned().unzip();
-        let data = Tensor::cat(tensors, 0).into_data_async().await;
+        let data = Tensor::cat(tensors.concat(), 0).into_data_async().await;
         let data = data.map_err(|e| Error::new("reading the loss back", format!("{e:?}")))?;
         let values = data.try_into_vec::<f32>().expect("losses are f32");
         let pairs = steps.into_iter().zip(values.chunks(2));

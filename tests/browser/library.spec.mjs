@@ -43,6 +43,53 @@ for (const device of ['cpu', 'webgpu']) {
   })
 }
 
+// Each is compiled before it runs, by CubeCL and by the driver: they are most of a first step on a GPU.
+test('the self-test and fine-tuning take few pipelines of a GPU', async ({ page, blank }) => {
+  test.setTimeout(300_000)
+  await page.route('**/worker.js', async route => {
+    const response = await route.fetch()
+    await route.fulfill({ response, body: `(${countPipelines})();\n${await response.text()}` })
+  })
+  await blank.evaluate(async rows => {
+    const { Electra } = await import('./electra.js')
+    const model = await Electra.load('models/electra-tiny/', { device: 'webgpu' })
+    await model.finetune({ train: rows, eval: rows.slice(0, 8), epochs: 1, batchSize: 32, maxSeqLength: 8, learningRate: 1e-3 })
+  }, ROWS)
+  const pipelines = await page.workers().at(-1).evaluate(() => self.pipelines)
+  expect(pipelines).toBeGreaterThan(20)
+  expect(pipelines).toBeLessThanOrEqual(40)
+})
+
+/** Runs in the worker before anything else. */
+function countPipelines() {
+  self.pipelines = 0
+  for (const name of ['createComputePipeline', 'createComputePipelineAsync']) {
+    const real = GPUDevice.prototype[name]
+    GPUDevice.prototype[name] = function (...words) {
+      self.pipelines++
+      return real.apply(this, words)
+    }
+  }
+}
+
+test('the browser takes the engine with relaxed SIMD, and both say the same', async ({ blank }) => {
+  const found = await blank.evaluate(async () => {
+    const { Electra } = await import('./electra.js')
+    const engines = []
+    const onFetch = addresses => engines.push(...addresses.filter(address => address.endsWith('.wasm')).map(address => address.split('/').pop()))
+    const answers = []
+    for (const wasmUrl of [undefined, 'wasm/electra_wasm_bg.wasm']) {
+      const model = await Electra.load('models/electra-tiny/', { device: 'cpu', wasmUrl, onFetch })
+      answers.push((await model.detect('The chef ate the meal.')).replaced)
+      model.dispose()
+    }
+    return { engines, answers }
+  })
+  expect(found.engines).toEqual(['electra_wasm_relaxed_bg.wasm', 'electra_wasm_bg.wasm'])
+  const [relaxed, plain] = found.answers
+  plain.forEach((probability, index) => expect(Math.abs(relaxed[index] - probability)).toBeLessThan(1e-5))
+})
+
 function mean(numbers) {
   return numbers.reduce((sum, number) => sum + number) / numbers.length
 }

@@ -75,7 +75,7 @@ test.describe('downloads that fail', () => {
   test('the engine cannot be fetched: the address is named, trying again works', async ({ page, site }) => {
     await page.route('**/*.wasm', route => route.abort())
     await page.goto(`${site}#detect`)
-    await expect(page.locator('#problem-message')).toContainText('electra_wasm_bg.wasm')
+    await expect(page.locator('#problem-message')).toContainText('electra_wasm_relaxed_bg.wasm')
     await expect(page.locator('#problem-remedy')).not.toBeEmpty()
     await page.unroute('**/*.wasm')
     await page.click('#problem-again')

@@ -13,19 +13,21 @@ const RUN: &str = "pretrain --device cpu --steps 20 --seed 3 --eval-every 0 --sa
     --set num_attention_heads=2 --set hidden_dropout_prob=0 --set attention_probs_dropout_prob=0 \
     --set log_every=1 --set eval_batches=1";
 
+/// With a folder of its own for what it keeps while it runs: of several at once, one that ends removes a shared one.
+fn mpirun(folder: &Path) -> Command {
+    let mut mpirun = Command::new("mpirun");
+    mpirun.args(["--oversubscribe", "--allow-run-as-root"]).current_dir(folder);
+    mpirun.env("TMPDIR", folder);
+    mpirun
+}
+
 fn electra(folder: &Path, ranks: usize, arguments: &str) -> Output {
     let binary = env!("CARGO_BIN_EXE_electra");
     let mut command = match ranks {
         1 => Command::new(binary),
         _ => {
-            let mut mpirun = Command::new("mpirun");
-            mpirun.args([
-                "--oversubscribe",
-                "--allow-run-as-root",
-                "-n",
-                &ranks.to_string(),
-                binary,
-            ]);
+            let mut mpirun = mpirun(folder);
+            mpirun.args(["-n", &ranks.to_string(), binary]);
             mpirun
         }
     };
@@ -81,10 +83,10 @@ fn an_error_on_the_ranks_ends_the_run() {
 /// Runs a command of its own on each of two ranks: it must end, and its words are given back.
 fn apart(folder: &Path, first: &str, second: &str) -> String {
     let binary = env!("CARGO_BIN_EXE_electra");
-    let mut mpirun = Command::new("mpirun");
-    mpirun.args(["--oversubscribe", "--allow-run-as-root", "-n", "1", binary]);
-    mpirun.args(first.split_whitespace()).args([":", "-n", "1", binary]);
-    let output = mpirun.args(second.split_whitespace()).current_dir(folder).output().unwrap();
+    let mut mpirun = mpirun(folder);
+    mpirun.args(["-n", "1", binary]).args(first.split_whitespace());
+    mpirun.args([":", "-n", "1", binary]).args(second.split_whitespace());
+    let output = mpirun.output().unwrap();
     assert!(!output.status.success(), "{first} : {second}");
     String::from_utf8_lossy(&output.stderr).into_owned()
 }

@@ -7,8 +7,8 @@
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::super::hash::Drop;
 use super::{Four, NO_DROP, clip, empty, factor, four, sum_of};
+use electra_host::hash::Drop;
 
 /// Columns of a head that lie in shared memory at a time, in fours.
 const CHUNK: usize = 16;

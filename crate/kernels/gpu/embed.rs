@@ -1,15 +1,15 @@
-//! Embeddings: rows of three tables added up, and the tables' gradients.
+//! Embeddings: rows of three tables added up, and the tables' gradients; and the row of a text's first token.
 
 use burn::backend::TensorMetadata;
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::kernel::into_contiguous;
-use cubecl::calculate_cube_count_elemwise;
+use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
 use super::super::embed::EmbedOps;
-use super::empty;
+use super::super::first::{FirstGradient, FirstOps};
+use super::{UNITS, empty, empty_like, workgroups};
 
 impl EmbedOps for CubeBackend {
     fn embed(
@@ -24,11 +24,10 @@ impl EmbedOps for CubeBackend {
         let (batch, seq, width) = (ids.shape()[0], ids.shape()[1], words.shape()[1]);
         let sum = empty(&words, [batch, seq, width]);
         let count = batch * seq * width;
-        let cube_dim = CubeDim::new(&sum.client, count);
         embed_kernel::launch(
             &sum.client,
-            calculate_cube_count_elemwise(&sum.client, count, cube_dim),
-            cube_dim,
+            workgroups(&sum, count),
+            UNITS,
             words.into_tensor_arg(),
             positions.into_tensor_arg(),
             types.into_tensor_arg(),
@@ -48,7 +47,7 @@ impl EmbedOps for CubeBackend {
     ) -> FloatTensor<Self> {
         let (ids, grad) = (into_contiguous(ids), into_contiguous(grad));
         let (shape, tokens) = (words.shape(), ids.meta.num_elements());
-        let table = Self::float_zeros(shape.clone(), &words.device, grad.dtype.into());
+        let table = zeros_like(&words);
         words_back_kernel::launch(
             &grad.client,
             // More tokens than a grid is wide are spread over its height.
@@ -74,11 +73,10 @@ impl EmbedOps for CubeBackend {
         let (batch, seq, width) = (type_ids.shape()[0], type_ids.shape()[1], types.shape()[1]);
         let (of_positions, of_types) = (empty(&grad, [rows, width]), empty(&grad, [kinds, width]));
         let count = (rows + kinds) * width;
-        let cube_dim = CubeDim::new(&grad.client, count);
         rest_back_kernel::launch(
             &grad.client,
-            calculate_cube_count_elemwise(&grad.client, count, cube_dim),
-            cube_dim,
+            workgroups(&grad, count),
+            UNITS,
             type_ids.into_tensor_arg(),
             grad.clone().into_tensor_arg(),
             of_positions.clone().into_tensor_arg(),
@@ -114,6 +112,85 @@ fn embed_kernel(
         let word = words[ids[token] as usize * width + column];
         let kind = types[type_ids[token] as usize * width + column];
         sum[i] = word + kind + positions[token % seq * width + column];
+    }
+}
+
+fn zeros_like(like: &CubeTensor) -> CubeTensor {
+    let zeros = empty_like(like);
+    let count = zeros.meta.num_elements();
+    zero_kernel::launch(
+        &zeros.client,
+        workgroups(&zeros, count),
+        UNITS,
+        zeros.clone().into_tensor_arg(),
+    );
+    zeros
+}
+
+#[cube(launch)]
+fn zero_kernel(x: &mut Tensor<f32>) {
+    let i = ABSOLUTE_POS;
+    if i < x.len() {
+        x[i] = 0.0;
+    }
+}
+
+impl FirstOps for CubeBackend {
+    fn first(hidden: FloatTensor<Self>) -> FloatTensor<Self> {
+        let [batch, seq, width] = hidden.shape().dims();
+        let hidden = into_contiguous(hidden);
+        let rows = empty(&hidden, [batch, width]);
+        let count = batch * width;
+        first_kernel::launch(
+            &rows.client,
+            workgroups(&rows, count),
+            UNITS,
+            hidden.into_tensor_arg(),
+            rows.clone().into_tensor_arg(),
+            seq as u32,
+            width as u32,
+        );
+        rows
+    }
+}
+
+impl FirstGradient for CubeBackend {
+    fn first_backward(grad: FloatTensor<Self>, seq: usize) -> FloatTensor<Self> {
+        let [batch, width] = grad.shape().dims();
+        let grad = into_contiguous(grad);
+        let of_hidden = empty(&grad, [batch, seq, width]);
+        let count = batch * seq * width;
+        first_back_kernel::launch(
+            &of_hidden.client,
+            workgroups(&of_hidden, count),
+            UNITS,
+            grad.into_tensor_arg(),
+            of_hidden.clone().into_tensor_arg(),
+            seq as u32,
+            width as u32,
+        );
+        of_hidden
+    }
+}
+
+#[cube(launch)]
+fn first_kernel(hidden: &Tensor<f32>, rows: &mut Tensor<f32>, seq: u32, width: u32) {
+    let i = ABSOLUTE_POS;
+    let width = width as usize;
+    if i < rows.len() {
+        rows[i] = hidden[i / width * seq as usize * width + i % width];
+    }
+}
+
+#[cube(launch)]
+fn first_back_kernel(grad: &Tensor<f32>, of_hidden: &mut Tensor<f32>, seq: u32, width: u32) {
+    let i = ABSOLUTE_POS;
+    let width = width as usize;
+    if i < of_hidden.len() {
+        let token = i / width;
+        let row = token / seq as usize;
+        let first = token == row * seq as usize;
+        of_hidden[i] = select(first, grad[row * width + i % width], 0.0f32);
     }
 }
 

@@ -5,12 +5,12 @@ use burn::backend::TensorMetadata;
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
-use super::super::host::layer::Wants;
-use super::super::layout::{self, Linear, Parts};
 use super::attention::{Heads, attend, attend_back};
 use super::product::{Epilogue, Form, Matrix, Outer, activated, outer, product};
 use super::rows::{At, Norm, columns, empty_sums, norm, norm_back};
 use super::{empty, shaped};
+use electra_host::layer::Wants;
+use electra_host::layout::{self, Linear, Parts};
 
 /// What the backward pass needs.
 #[derive(Debug, Clone)]

@@ -1,15 +1,15 @@
 //! Products of matrices, each with what comes after it: tiles of 64 x 64 by 256 threads of 4 x 4.
 //!
-//! Matrices of weights lie in panels (`layout.rs`), which is the order that a tile reads them in,
+//! Matrices of weights lie in panels (`host/layout.rs`), which is the order that a tile reads them in,
 //! from either side.
 
 use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::super::hash::Drop;
 use super::{Four, NO_DROP, clip, empty, factor, four, value, value_and_slope};
 use crate::config::Activation;
+use electra_host::hash::Drop;
 
 /// Rows and columns of a result that a workgroup computes.
 const TILE: u32 = 64;

@@ -6,8 +6,8 @@ use burn::backend::TensorMetadata;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
-use super::super::hash::Drop;
 use super::{NO_DROP, empty, factor};
+use electra_host::hash::Drop;
 
 /// Where numbers begin in a tensor.
 #[derive(Debug, Clone, Copy)]

@@ -4,12 +4,15 @@
 //! read the table as it is, and a row's softmax has a lane of a vector register to itself. Sums are
 //! added in an order that depends on the sizes alone. Letters: `R` rows, `V` words, `E` embedding.
 
-use super::super::hash::mix;
-use super::super::layout::PANEL;
-use super::super::noise::{exponential, row_key, uniform};
-use super::super::vocabulary::{BLOCK_BYTES, Draw};
-use super::product::{Panels, View, pack, packed_len, product};
-use super::{Block, map, math, rows, vectorized};
+use crate::hash::mix;
+use crate::layout::PANEL;
+use crate::noise::{exponential, row_key, uniform};
+use crate::product::{Panels, View, pack, packed_len, product};
+use crate::{Block, map, math, rows, vectorized};
+
+/// Logits at once, in bytes: those of all rows would be the largest thing in the run, and more than
+/// the 128 MiB that WebGPU binds.
+pub const BLOCK_BYTES: usize = 32 << 20;
 
 /// Words whose part of the table stays in a core's cache.
 const WORDS: usize = 256;
@@ -17,6 +20,14 @@ const WORDS: usize = 256;
 /// Words that one thread takes the gradients of: each such part has a sum of its own for the gradient
 /// of the hidden states.
 const PART: usize = 8 * WORDS;
+
+/// How a word is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Draw {
+    pub temperature: f32,
+    /// Never the target.
+    pub disallow_correct: bool,
+}
 
 /// What goes in.
 #[derive(Clone, Copy)]
@@ -342,4 +353,63 @@ fn back(input: &Input, slopes: &[f32], grads: &mut Gradients) -> Vec<f32> {
     sums.iter().for_each(|sum| rows::add(&mut total, sum));
     let value = |row: usize, i: usize| total[(row / PANEL * width + i) * PANEL + row % PANEL];
     (0..count).flat_map(|row| (0..width).map(move |i| (row, i))).map(|(r, i)| value(r, i)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wave(count: usize, phase: f32) -> Vec<f32> {
+        (0..count).map(|i| (i as f32 * 0.73 + phase).sin()).collect()
+    }
+
+    /// The tests of `crate/pretrain/softmax.rs` hold all of it to plain operations; this one is small enough
+    /// for a sanitizer.
+    #[test]
+    fn losses_and_gradients_equal_the_definition_for_odd_sizes() {
+        for (rows, vocab, width) in [(1, 3, 1), (17, 300, 9), (33, 2100, 5)] {
+            let (hidden, table) = (wave(rows * width, 0.0), wave(vocab * width, 1.0));
+            let (bias, weights) = (wave(vocab, 2.0), wave(rows, 3.0));
+            let targets: Vec<i32> = (0..rows).map(|row| (row * 7 % vocab) as i32).collect();
+            let input = Input {
+                hidden: &hidden,
+                table: &table,
+                bias: &bias,
+                targets: &targets,
+                weights: &weights,
+                noise: Noise::Seed { seed: 5, first_row: 0 },
+                draw: Draw { temperature: 1.0, disallow_correct: true },
+            };
+            let (guesses, gradients) = guess(&input, true);
+            let mut of_bias = vec![0f64; vocab];
+            for (row, guess) in guesses.iter().enumerate() {
+                let word = |word: usize| -> f64 {
+                    let terms = (0..width).map(|i| {
+                        f64::from(hidden[row * width + i]) * f64::from(table[word * width + i])
+                    });
+                    terms.sum::<f64>() + f64::from(bias[word])
+                };
+                let logits: Vec<f64> = (0..vocab).map(word).collect();
+                let log_sum = logits.iter().map(|x| x.exp()).sum::<f64>().ln();
+                let target = targets[row] as usize;
+                assert!((logits[target] - log_sum - f64::from(guess.of_target)).abs() < 1e-4);
+                let sample = guess.sample as usize;
+                assert!(sample != target || vocab == 1);
+                assert!((logits[sample] - log_sum - f64::from(guess.of_sample)).abs() < 1e-4);
+                for (i, of_bias) in of_bias.iter_mut().enumerate() {
+                    let hit = f64::from(u8::from(i == target));
+                    *of_bias += f64::from(weights[row]) * ((logits[i] - log_sum).exp() - hit);
+                }
+            }
+            let far = |(a, b): (&f32, &f64)| (f64::from(*a) - b).abs() > 1e-5;
+            assert!(!gradients.bias.iter().zip(&of_bias).any(far), "{rows} {vocab} {width}");
+            let along = |grad: &[f32], of: &[f32]| -> f64 {
+                grad.iter().zip(of).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            };
+            // Σ slope · (h · t) is one number by the rows and by the words.
+            let (by_rows, by_words) =
+                (along(&gradients.hidden, &hidden), along(&gradients.table, &table));
+            assert!((by_rows - by_words).abs() < 1e-3 * by_rows.abs().max(1.0));
+        }
+    }
 }

@@ -1,5 +1,9 @@
-//! What the loops of a CPU are made of: sharing rows out over the cores, functions compiled for
-//! wide registers, parts of a matrix that threads may write at once, memory that is used again.
+//! ELECTRA's arithmetic on a CPU, in plain Rust on slices: an encoder layer with its gradients, `x W + b`,
+//! the softmax over words, Adam. Natively and in WebAssembly, without Burn, which `crate/kernels/` joins it to.
+//!
+//! A crate of its own so that the page's engine can compile it for speed and all else for size. Here is
+//! what its loops are made of: sharing rows out over the cores, functions compiled for wide registers,
+//! parts of a matrix that threads may write at once, memory that is used again.
 //!
 //! `unsafe` stands here and in `product.rs` alone.
 
@@ -7,32 +11,27 @@ use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+pub mod adam;
+pub mod hash;
 pub mod layer;
+pub mod layout;
 pub mod linear;
+pub mod loss;
 pub mod math;
+pub mod noise;
+pub mod norm;
 mod product;
 mod rows;
 #[cfg(not(target_family = "wasm"))]
 pub mod vocabulary;
 
-use burn::backend::Flex;
-use burn::backend::tensor::FloatTensor;
-use burn::tensor::{Shape, TensorData};
-
-pub use math::ln;
-
-/// What a loop has made, as a tensor.
-pub fn flex(values: Vec<f32>, shape: impl Into<Shape>) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(values, shape.into()))
-}
-
 /// Elements that are worth a thread's while.
-pub const CHUNK: usize = 1 << 14;
+const CHUNK: usize = 1 << 14;
 
 /// Runs `work` on every item, in parallel where there are threads, and keeps the order. For a single one no
 /// thread is woken.
 #[cfg(not(target_family = "wasm"))]
-pub fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
+fn map<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Sync + Send) -> Vec<R> {
     use rayon::prelude::*;
     if items.len() < 2 {
         return items.into_iter().map(|item| wide(|| work(item))).collect();
@@ -59,7 +58,7 @@ fn wide<R>(work: impl FnOnce() -> R) -> R {
 
 /// Runs `work` on every item.
 #[cfg(target_family = "wasm")]
-pub fn map<T, R>(items: Vec<T>, work: impl Fn(T) -> R) -> Vec<R> {
+fn map<T, R>(items: Vec<T>, work: impl Fn(T) -> R) -> Vec<R> {
     items.into_iter().map(work).collect()
 }
 
@@ -103,12 +102,6 @@ fn lanes<const LANES: usize>(length: usize, f: impl Fn(usize) -> f32) -> f32 {
         }
     }
     (whole..length).fold(sums.iter().sum(), |sum, i| sum + f(i))
-}
-
-/// Σ f(i), in eight running sums.
-#[inline]
-pub fn sum(length: usize, f: impl Fn(usize) -> f32) -> f32 {
-    lanes::<8>(length, f)
 }
 
 thread_local! {

@@ -1,9 +1,9 @@
 //! `x W + b` and its gradients, for the projection and the heads. Letters: `R` rows, `I` inputs,
 //! `O` outputs.
 
-use super::super::layout::PANEL;
-use super::product::{Panels, View, outer, packed_len, product};
-use super::{Block, map, rows};
+use crate::layout::PANEL;
+use crate::product::{Panels, View, outer, packed_len, product};
+use crate::{Block, map, rows};
 
 /// Products of two numbers that are worth a thread's while.
 const WORTH: usize = 1 << 22;

@@ -4,8 +4,8 @@
 //! order in which a product reads it. A tile of rows times a panel stays in registers. The sums of an
 //! element are added in an order that depends on the sizes alone.
 
-use super::super::layout::{Matrix, PANEL};
-use super::{Block, scratch};
+use crate::layout::{Matrix, PANEL};
+use crate::{Block, scratch};
 
 /// Rows of a tile: 12 registers of eight lanes, and four left for what is multiplied. In wasm a
 /// compiler runs out of registers above nine accumulators of four lanes.
@@ -174,13 +174,15 @@ pub fn panel_blocks(values: &mut [f32], rows: usize, columns: usize) -> Vec<Bloc
 /// `out = a · b`, or with `add`: `out += a · b`.
 pub fn product(a: View, b: Panels, out: &mut Block, add: bool) {
     assert!(a.columns == b.rows && (out.rows, out.columns) == (a.rows, b.columns));
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", feature = "relaxed-simd"))]
     if has_fma() {
-        #[target_feature(enable = "avx2,fma")]
+        #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+        #[cfg_attr(feature = "relaxed-simd", target_feature(enable = "relaxed-simd"))]
         fn with_fma(a: View, b: Panels, out: &mut Block, add: bool) {
             product_of::<true>(a, b, out, add);
         }
         // SAFETY: the processor has what the function is compiled for.
+        #[allow(unused_unsafe)] // WebAssembly is checked before it runs
         return unsafe { with_fma(a, b, out, add) };
     }
     product_of::<false>(a, b, out, add);
@@ -189,6 +191,12 @@ pub fn product(a: View, b: Panels, out: &mut Block, add: bool) {
 #[cfg(target_arch = "x86_64")]
 fn has_fma() -> bool {
     std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma")
+}
+
+/// An engine without it does not load the program at all.
+#[cfg(feature = "relaxed-simd")]
+fn has_fma() -> bool {
+    true
 }
 
 #[inline(always)]
@@ -272,9 +280,7 @@ unsafe fn tile<const M: usize, const FMA: bool>(
         for i in 0..M {
             // SAFETY: as asked of the caller.
             let x = unsafe { *a.first.get_unchecked(i * a.down + p * a.right) };
-            for lane in 0..PANEL {
-                sums[i][lane] = multiply_add::<FMA>(x, columns[lane], sums[i][lane]);
-            }
+            sums[i] = add_scaled::<FMA>(sums[i], x, columns);
         }
     }
     for i in 0..M {
@@ -294,10 +300,43 @@ fn write(out: &mut [f32], sums: &[f32], add: bool) {
     }
 }
 
-/// `a · b + c`, in one instruction where the processor has it, and never by a call.
+/// `sums + x · columns`, in one instruction a register where the processor has it, and never by a call.
 #[inline(always)]
-fn multiply_add<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FMA || cfg!(target_arch = "aarch64") { a.mul_add(b, c) } else { a * b + c }
+fn add_scaled<const FMA: bool>(
+    mut sums: [f32; PANEL],
+    x: f32,
+    columns: [f32; PANEL],
+) -> [f32; PANEL] {
+    #[cfg(feature = "relaxed-simd")]
+    if FMA {
+        return relaxed::add_scaled(sums, x, columns);
+    }
+    for (sum, column) in sums.iter_mut().zip(columns) {
+        let one = FMA || cfg!(target_arch = "aarch64");
+        *sum = if one { x.mul_add(column, *sum) } else { x * column + *sum };
+    }
+    sums
+}
+
+/// WebAssembly's, whose compiler makes a call of a `mul_add`.
+#[cfg(feature = "relaxed-simd")]
+mod relaxed {
+    use std::arch::wasm32::{f32x4_relaxed_madd, f32x4_splat, v128};
+
+    use super::PANEL;
+
+    #[inline]
+    #[target_feature(enable = "relaxed-simd")]
+    pub fn add_scaled(sums: [f32; PANEL], x: f32, columns: [f32; PANEL]) -> [f32; PANEL] {
+        type Registers = [v128; PANEL / 4];
+        // SAFETY: both are so many bytes of any content.
+        let (sums, columns): (Registers, Registers) =
+            unsafe { (std::mem::transmute(sums), std::mem::transmute(columns)) };
+        let x = f32x4_splat(x);
+        let added: Registers = std::array::from_fn(|i| f32x4_relaxed_madd(x, columns[i], sums[i]));
+        // SAFETY: as above.
+        unsafe { std::mem::transmute(added) }
+    }
 }
 
 /// `out = aᵀ · b`, a sum over the rows of both, which may be many. `out` is a block for each panel of
@@ -329,13 +368,15 @@ fn split_len<const W: usize>(columns: usize) -> usize {
 }
 
 fn outer_part(a: View, b: View, out: &mut [Block], scratch: [&mut [f32]; 2], add: bool) {
-    #[cfg(target_arch = "x86_64")]
+    #[cfg(any(target_arch = "x86_64", feature = "relaxed-simd"))]
     if has_fma() {
-        #[target_feature(enable = "avx2,fma")]
+        #[cfg_attr(target_arch = "x86_64", target_feature(enable = "avx2,fma"))]
+        #[cfg_attr(feature = "relaxed-simd", target_feature(enable = "relaxed-simd"))]
         fn with_fma(a: View, b: View, out: &mut [Block], scratch: [&mut [f32]; 2], add: bool) {
             outer_of::<true>(a, b, out, scratch, add);
         }
         // SAFETY: the processor has what the function is compiled for.
+        #[allow(unused_unsafe)] // WebAssembly is checked before it runs
         return unsafe { with_fma(a, b, out, scratch, add) };
     }
     outer_of::<false>(a, b, out, scratch, add);

@@ -4,12 +4,11 @@
 //! the blocks, so that results do not depend on the number of threads. Words and letters: `T`
 //! tokens (batch · seq), `H` hidden, `I` inner, `d` the size of a head.
 
-use crate::config::Activation;
-
-use super::super::hash::Drop;
-use super::super::layout::{Layout, Linear, Matrix, Norm, PANEL, Parts};
-use super::product::{Panels, View, outer, packed_len, panel_blocks, product, turn_panel};
-use super::{Block, map, row_blocks, rows, scratch};
+use crate::hash::Drop;
+use crate::layout::{Layout, Linear, Matrix, Norm, PANEL, Parts};
+use crate::math::Activation;
+use crate::product::{Panels, View, outer, packed_len, panel_blocks, product, turn_panel};
+use crate::{Block, map, row_blocks, rows, scratch};
 
 /// Rows that a thread takes through several products while they are in its cache.
 const ROWS: usize = 64;
@@ -100,8 +99,6 @@ pub struct Kept {
     /// Normalised rows, `[T, H]`, and one over their deviation, `[T]`: after the attention.
     n1: Vec<f32>,
     r1: Vec<f32>,
-    /// What the second half starts from, `[T, H]`.
-    middle: Vec<f32>,
     /// The activation and its slope, `[T, I]`.
     inner: Vec<f32>,
     slope: Vec<f32>,
@@ -142,13 +139,12 @@ pub fn forward_keeping(input: &Input) -> (Vec<f32>, Kept) {
     let (context, softmax) = attend(input, &qkv);
     let (tokens, hidden, width) = (input.tokens(), input.hidden(), input.inner());
     let zeros = |width: usize| vec![0f32; tokens * width];
-    let [mut y, mut n1, mut middle, mut n2] = [(); 4].map(|()| zeros(hidden));
+    let [mut y, mut n1, mut n2] = [(); 3].map(|()| zeros(hidden));
     let ([mut r1, mut r2], [mut inner, mut slope]) =
         ([(); 2].map(|()| zeros(1)), [(); 2].map(|()| zeros(width)));
     let matrices = [
         (&mut n1[..], hidden),
         (&mut r1, 1),
-        (&mut middle, hidden),
         (&mut inner, width),
         (&mut slope, width),
         (&mut n2, hidden),
@@ -157,11 +153,13 @@ pub fn forward_keeping(input: &Input) -> (Vec<f32>, Kept) {
     ];
     let blocks = row_blocks(tokens, ROWS, matrices);
     map(blocks.into_iter().enumerate().collect(), |(block, matrices)| {
-        let [n1, r1, middle, inner, slope, n2, r2, y] = matrices;
-        attended(input, block * ROWS, &context, [n1, r1, middle]);
-        fed_forward(input, block * ROWS, middle, [inner, slope, n2, r2, y]);
+        let [n1, r1, inner, slope, n2, r2, y] = matrices;
+        scratch(n1.len(), |middle| {
+            attended(input, block * ROWS, &context, [n1, r1, middle]);
+            fed_forward(input, block * ROWS, middle, [inner, slope, n2, r2, y]);
+        });
     });
-    (y, Kept { qkv, softmax, context, n1, r1, middle, inner, slope, n2, r2 })
+    (y, Kept { qkv, softmax, context, n1, r1, inner, slope, n2, r2 })
 }
 
 /// Queries, keys and values: `x Wqkv + bqkv`, `[T, 3 H]`.
@@ -328,8 +326,11 @@ pub fn backward(
     if wants.x {
         project_back(input, &turned, &dqkv, &mut dx);
     }
-    let grads = [&dqkv[..], &attended, &kept.slope, &ended];
-    let weights = wants.weights.then(|| weights_back(input, &kept, grads, norms));
+    let weights = wants.weights.then(|| {
+        middle(input, &mut kept.n1);
+        let lefts = [input.x, &kept.context, &kept.n1, &kept.inner];
+        weights_back(input, lefts, [&dqkv, &attended, &kept.slope, &ended], norms)
+    });
     (wants.x.then_some(dx), weights)
 }
 
@@ -512,10 +513,16 @@ fn pieces<'a>(left: View<'a>, right: View<'a>, grad: Linear<&'a mut [f32]>) -> V
     pieces
 }
 
-/// The gradients of the weights from those of what their products gave.
+/// What the second half started from, once more: in the place of the normalised rows, which nothing needs any more.
+fn middle(input: &Input, n1: &mut [f32]) {
+    let Norm { gamma, beta } = input.parts().attention_norm;
+    n1.chunks_mut(gamma.len()).for_each(|row| rows::scale_shift(row, gamma, beta));
+}
+
+/// The gradients of the weights from what went into their products and the gradients of what came out.
 fn weights_back(
     input: &Input,
-    kept: &Kept,
+    [x, context, middle, inner]: [&[f32]; 4],
     [dqkv, attended, du, ended]: [&[f32]; 4],
     norms: [Norm<Vec<f32>>; 2],
 ) -> Vec<f32> {
@@ -528,10 +535,10 @@ fn weights_back(
         part.beta.copy_from_slice(&norm.beta);
     }
     let sides = [
-        (View::whole(input.x, hidden), View::whole(dqkv, 3 * hidden), parts.qkv),
-        (View::whole(&kept.context, hidden), View::whole(attended, hidden), parts.attention_output),
-        (View::whole(&kept.middle, hidden), View::whole(du, width), parts.intermediate),
-        (View::whole(&kept.inner, width), View::whole(ended, hidden), parts.output),
+        (View::whole(x, hidden), View::whole(dqkv, 3 * hidden), parts.qkv),
+        (View::whole(context, hidden), View::whole(attended, hidden), parts.attention_output),
+        (View::whole(middle, hidden), View::whole(du, width), parts.intermediate),
+        (View::whole(inner, width), View::whole(ended, hidden), parts.output),
     ];
     let items = sides.into_iter().flat_map(|(left, right, grad)| pieces(left, right, grad));
     map(items.collect(), |Piece { left, right, mut out, bias }: Piece| {
@@ -541,4 +548,110 @@ fn weights_back(
         }
     });
     grads
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layout::Slot;
+
+    const SPEC: LayerSpec = LayerSpec {
+        layout: Layout { hidden: 15, inner: 37 },
+        heads: 5,
+        activation: Activation::Gelu,
+        epsilon: 1e-12,
+        attention_drop: None,
+        hidden_drops: [None; 2],
+    };
+
+    fn dropping(spec: LayerSpec) -> LayerSpec {
+        let drop = |key| Some(Drop::new(key, 0.2));
+        LayerSpec { attention_drop: drop(1), hidden_drops: [drop(2), drop(3)], ..spec }
+    }
+
+    /// Values between about -1 and 1, the same every time.
+    fn wave(count: usize, phase: f32) -> Vec<f32> {
+        let value = |i: usize| (i as f32 * 0.73 + phase).sin() * (i as f32 * 0.011 + phase).cos();
+        (0..count).map(value).collect()
+    }
+
+    /// Every tensor with numbers of its own.
+    fn weights(layout: Layout, phase: f32) -> Vec<f32> {
+        let mut all = vec![0.0; layout.floats()];
+        for (number, slot) in Slot::ALL.into_iter().enumerate() {
+            let shape = layout.shape(slot);
+            let scale = if shape.len() == 1 { 0.5 } else { (shape[0] as f32).powf(-0.5) };
+            let values = wave(shape.iter().product(), number as f32 + phase);
+            layout.write(slot, &values.iter().map(|x| x * scale).collect::<Vec<_>>(), &mut all);
+        }
+        all
+    }
+
+    /// The last key of every other example is hidden.
+    fn mask(batch: usize, seq: usize) -> Vec<f32> {
+        let hidden = |i: usize| i % (2 * seq) == seq - 1 && seq > 1;
+        (0..batch * seq).map(|i| if hidden(i) { -10000.0 } else { 0.0 }).collect()
+    }
+
+    /// The output, and the gradients of x and of the weights for a loss that weighs it by a wave.
+    fn all([batch, seq]: [usize; 2], spec: LayerSpec) -> [Vec<f32>; 3] {
+        let (x, mask) = (wave(batch * seq * spec.layout.hidden, 0.5), mask(batch, seq));
+        let weights = weights(spec.layout, 0.0);
+        let input = Input { x: &x, mask: &mask, weights: &weights, batch, spec };
+        let (y, kept) = forward_keeping(&input);
+        assert_eq!(y, forward(&input));
+        let wants = Wants { x: true, weights: true };
+        let (of_x, of_weights) = backward(&input, kept, &wave(y.len(), 2.5), wants);
+        [y, of_x.unwrap(), of_weights.unwrap()]
+    }
+
+    /// How fast the loss grows when x and the weights move along waves: by the gradients, and by two steps.
+    fn slopes([batch, seq]: [usize; 2], spec: LayerSpec) -> [f64; 2] {
+        let [y, of_x, of_weights] = all([batch, seq], spec);
+        let (x, mask) = (wave(of_x.len(), 0.5), mask(batch, seq));
+        let (along_x, along_weights) = (wave(of_x.len(), 4.0), weights(spec.layout, 4.0));
+        let dot = |a: &[f32], b: &[f32]| -> f64 {
+            a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+        };
+        let loss = |step: f32| {
+            let moved = |from: &[f32], along: &[f32]| -> Vec<f32> {
+                from.iter().zip(along).map(|(from, along)| from + step * along).collect()
+            };
+            let x = moved(&x, &along_x);
+            let weights = moved(&weights(spec.layout, 0.0), &along_weights);
+            let input = Input { x: &x, mask: &mask, weights: &weights, batch, spec };
+            dot(&forward(&input), &wave(y.len(), 2.5))
+        };
+        const STEP: f32 = 2e-3;
+        let by_steps = (loss(STEP) - loss(-STEP)) / (2.0 * f64::from(STEP));
+        [dot(&of_x, &along_x) + dot(&of_weights, &along_weights), by_steps]
+    }
+
+    /// The tests of `crate/model.rs` hold it to the plain layer; this one is small enough for a sanitizer.
+    #[test]
+    fn gradients_are_slopes_for_odd_sizes() {
+        for (hidden, inner, heads) in [(15, 37, 5), (7, 9, 1), (32, 64, 2)] {
+            let spec = LayerSpec { layout: Layout { hidden, inner }, heads, ..SPEC };
+            for sizes in [[1, 1], [3, 11], [2, 70]] {
+                for spec in [spec, dropping(spec)] {
+                    let [ours, right] = slopes(sizes, spec);
+                    assert!(
+                        (ours - right).abs() < 0.01 * right.abs().max(1.0),
+                        "{sizes:?} {spec:?}: {ours} {right}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn its_bits_do_not_depend_on_the_number_of_threads() {
+        let layout = Layout { hidden: 80, inner: 300 };
+        let with = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| all([4, 70], dropping(LayerSpec { layout, ..SPEC })))
+        };
+        let one = with(1);
+        assert!(one == with(2) && one == with(8));
+    }
 }

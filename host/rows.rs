@@ -1,9 +1,8 @@
 //! What happens to one row between the products.
 
-use crate::config::Activation;
-
-use super::super::hash::Drop;
-use super::{lanes, math, vectorized};
+use crate::hash::Drop;
+use crate::math::Activation;
+use crate::{lanes, math, vectorized};
 
 vectorized! {
 /// `x += y`
@@ -124,6 +123,15 @@ pub fn norm(n: &mut [f32], y: &mut [f32], gamma: &[f32], beta: &[f32], epsilon: 
         y[i] = n[i] * gamma[i] + beta[i];
     }
     scale
+}
+}
+
+vectorized! {
+/// `n = n γ + β`: the y of [`norm`], bit for bit.
+pub fn scale_shift(n: &mut [f32], gamma: &[f32], beta: &[f32]) {
+    for ((n, gamma), beta) in n.iter_mut().zip(gamma).zip(beta) {
+        *n = *n * gamma + beta;
+    }
 }
 }
 

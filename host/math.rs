@@ -1,6 +1,24 @@
 //! Elementary functions without branches or calls, which compilers turn into vector code. Each is
 //! good to a few units of the last place of an f32 around 1.
 
+use serde::{Deserialize, Serialize};
+
+/// The activations that ELECTRA models use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// `x Φ(x)`, by erf.
+    #[serde(alias = "gelu_python")]
+    Gelu,
+    /// The tanh form of GELU.
+    #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast")]
+    GeluNew,
+    Relu,
+    #[serde(alias = "swish")]
+    Silu,
+    Tanh,
+}
+
 /// `eˣ`; 0 below -87, and no more than e⁸⁸.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
