@@ -164,6 +164,8 @@ test('eight tests, and the score is a verdict; the model is used elsewhere', asy
   await expect(page.locator('#doubts')).toContainText('Only 10 rows are held out')
   await expect(page.locator('#score-baseline')).toHaveText('50%')
   await page.click('#numbers summary')
+  // The table is filled when it has been opened, not at the click.
+  await expect(page.locator('#numbers-table tbody tr')).not.toHaveCount(0)
   const tests = await page.locator('#numbers-table tbody tr td:nth-child(4)').allTextContents()
   expect(tests.filter(Boolean).length).toBeGreaterThanOrEqual(9)
 
