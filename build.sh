@@ -298,7 +298,7 @@ stamp_service_worker() {
   mv "$worker.stamped" "$worker"
 }
 
-# The second is for browsers with relaxed SIMD, whose multiply-add saves a sixth of the time of a step on the CPU. One
+# The second is for browsers with relaxed SIMD, whose multiply-add saves a seventh of the time on the CPU. One
 # after the other: together they would have the same features.
 engines='electra-engine electra-engine-relaxed'
 
