@@ -335,6 +335,7 @@ impl Trainer {
             let (kind, width) = (jobs[part.job].eval.kind(), jobs[part.job].width());
             let (terms, share) = shares[part.job];
             let loss = tasks::loss(kind, logits, &part.batch, width, terms);
+            // The share of one task is 1, and a launch on a GPU less.
             let loss = if jobs.len() == 1 { loss } else { loss * share };
             gradients::PartLoss { report: loss.clone().inner(), loss }
         })
